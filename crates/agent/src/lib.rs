@@ -1,0 +1,1 @@
+//! The daemon: composes the other crates into reconcile loops.

@@ -1,0 +1,1 @@
+//! The gRPC services that people and programs use, and the authentication before them.

@@ -1,0 +1,1 @@
+//! Many agents as one: gossip over gRPC, membership, leadership, documents, store.

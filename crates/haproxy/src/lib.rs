@@ -1,0 +1,1 @@
+//! One HAProxy: render, check, plan, runtime socket, process, handover.

@@ -1,0 +1,329 @@
+//! The fleet's certificate authority: made once, kept in a directory, and asked for certificates.
+//!
+//! Certificates are ECDSA P-256 (RFC 5480), which every TLS stack speaks. A node's certificate serves both sides of a
+//! connection; a person's only the client's.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hafleet_model::{FleetName, NodeId};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::certificate::{self, CertificateError};
+use crate::keep;
+use crate::principal::{Identity, Principal};
+
+/// How long an authority is valid.
+pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// How long a certificate is valid unless the request says otherwise.
+pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The file that holds an authority's certificate.
+pub const AUTHORITY_FILE: &str = "ca.pem";
+/// The file that holds an authority's key.
+pub const AUTHORITY_KEY_FILE: &str = "ca-key.pem";
+/// By how much clocks may differ: certificates are valid from this long before they were made.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+const NAME_PREFIX: &str = "hafleet ";
+
+/// What stops an authority from being made, kept, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// There is one already.
+    #[error(
+        "{path} exists already, and replacing an authority would lock out every node: use another directory, or move it away first"
+    )]
+    Exists {
+        /// The file in the way.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the file holds is not an authority's certificate.
+    #[error("{path}: {source}")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
+    /// A certificate, but not of a hafleet authority.
+    #[error("{path} is not the certificate of a hafleet authority: make one with `hafleet pki init`")]
+    NotAnAuthority {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The key is not the certificate's.
+    #[error("{path} is not the key of the authority beside it: restore both from the same backup")]
+    WrongKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The cryptography refused.
+    #[error("a certificate could not be made: {0}")]
+    Generate(#[from] rcgen::Error),
+}
+
+/// A certificate to be issued.
+#[derive(Debug, Clone)]
+pub struct IssueRequest {
+    /// For whom.
+    pub principal: Principal,
+    /// The addresses at which a node is reached. When there are any, peers hold the node to them.
+    pub addresses: Vec<IpAddr>,
+    /// Further host names, beside a node's own id.
+    pub host_names: Vec<String>,
+    /// For how long, from now.
+    pub valid_for: Duration,
+}
+
+impl IssueRequest {
+    /// A certificate for `principal` with no further names and the default validity.
+    pub fn new(principal: Principal) -> Self {
+        Self { principal, addresses: Vec::new(), host_names: Vec::new(), valid_for: CERTIFICATE_VALIDITY }
+    }
+
+    /// A certificate for the node `id`, reached at `addresses`.
+    pub fn node(id: NodeId, addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, ..Self::new(Principal::Node(id)) }
+    }
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// Its private key (PKCS #8).
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+    }
+}
+
+/// An authority with its key: whoever holds one can be anyone in the fleet.
+pub struct Authority {
+    fleet: FleetName,
+    certificate_pem: String,
+    key: KeyPair,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("fleet", &self.fleet).finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Makes a new authority for `fleet`, valid for [`AUTHORITY_VALIDITY`]. It is nowhere but in memory until
+    /// [`Authority::save`].
+    ///
+    /// # Errors
+    /// When the cryptography fails.
+    pub fn create(fleet: FleetName) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, format!("{NAME_PREFIX}{fleet}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, SystemTime::now(), AUTHORITY_VALIDITY);
+        let certificate_pem = params.self_signed(&key)?.pem();
+        Ok(Self { fleet, certificate_pem, key })
+    }
+
+    /// The fleet it vouches for.
+    pub fn fleet(&self) -> &FleetName {
+        &self.fleet
+    }
+
+    /// Its certificate, which every node and person needs.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Writes it to `ca.pem` and `ca-key.pem` (mode 0600) of a directory that exists.
+    ///
+    /// # Errors
+    /// When either file exists, or cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<(), AuthorityError> {
+        let certificate = directory.join(AUTHORITY_FILE);
+        let key = directory.join(AUTHORITY_KEY_FILE);
+        if let Some(path) = [&certificate, &key].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(AuthorityError::Exists { path: path.clone() });
+        }
+        // The key first: an interruption between the two leaves no certificate that nobody can sign for.
+        put(&key, &self.key.serialize_pem(), keep::PRIVATE)?;
+        put(&certificate, &self.certificate_pem, keep::PUBLIC)
+    }
+
+    /// Reads what [`Authority::save`] wrote.
+    ///
+    /// # Errors
+    /// When a file is missing, is not what it should be, or the two do not belong together.
+    pub fn load(directory: &Path) -> Result<Self, AuthorityError> {
+        let path = directory.join(AUTHORITY_FILE);
+        let key_path = directory.join(AUTHORITY_KEY_FILE);
+        let certificate_pem = read(&path)?;
+        let key = KeyPair::from_pem(&read(&key_path)?)?;
+        let facts = certificate::describe(&certificate_pem)
+            .map_err(|source| AuthorityError::Certificate { path: path.clone(), source })?;
+        let fleet = facts.subject.strip_prefix("CN=").and_then(|name| name.strip_prefix(NAME_PREFIX));
+        let fleet = fleet.and_then(|name| FleetName::new(name).ok()).filter(|_| facts.is_authority);
+        let fleet = fleet.ok_or_else(|| AuthorityError::NotAnAuthority { path: path.clone() })?;
+        if !is_signed_by_key(&certificate_pem, &key) {
+            return Err(AuthorityError::WrongKey { path: key_path });
+        }
+        Ok(Self { fleet, certificate_pem, key })
+    }
+
+    /// Issues a certificate that is valid from now.
+    ///
+    /// # Errors
+    /// When a host name is not one, or the cryptography fails.
+    pub fn issue(&self, request: &IssueRequest) -> Result<Issued, AuthorityError> {
+        self.issue_at(request, SystemTime::now())
+    }
+
+    /// Issues a certificate as of `now`.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_at(&self, request: &IssueRequest, now: SystemTime) -> Result<Issued, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let identity = Identity { fleet: self.fleet.clone(), principal: request.principal.clone() };
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, identity.principal.to_string());
+        params.subject_alt_names = alternative_names(&identity, request)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = match request.principal {
+            Principal::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            Principal::Person { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, now, request.valid_for);
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+fn alternative_names(identity: &Identity, request: &IssueRequest) -> Result<Vec<SanType>, AuthorityError> {
+    let mut names = vec![SanType::URI(Ia5String::try_from(identity.to_uri())?)];
+    let own = identity.node_id().map(|id| id.as_str().to_owned());
+    for host in own.into_iter().chain(request.host_names.iter().cloned()) {
+        names.push(SanType::DnsName(Ia5String::try_from(host)?));
+    }
+    names.extend(request.addresses.iter().map(|address| SanType::IpAddress(*address)));
+    Ok(names)
+}
+
+fn set_validity(params: &mut CertificateParams, now: SystemTime, valid_for: Duration) {
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW);
+    params.not_after = epoch + since_epoch + valid_for;
+}
+
+/// Whether `key` belongs to the certificate: its public half is what the certificate certifies.
+fn is_signed_by_key(certificate_pem: &str, key: &KeyPair) -> bool {
+    use x509_parser::prelude::FromDer as _;
+    let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else { return false };
+    let parsed = x509_parser::certificate::X509Certificate::from_der(der.as_ref());
+    parsed.is_ok_and(|(_, certificate)| certificate.public_key().subject_public_key.as_ref() == key.public_key_raw())
+}
+
+fn put(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
+    keep::write_new(path, text, mode).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => AuthorityError::Exists { path: path.to_owned() },
+        _ => AuthorityError::File { path: path.to_owned(), source },
+    })
+}
+
+fn read(path: &Path) -> Result<String, AuthorityError> {
+    std::fs::read_to_string(path).map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::principal::{PersonName, Role};
+
+    fn authority() -> Authority {
+        Authority::create(FleetName::new("shop").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_authority_reads_back_as_saved_and_its_key_is_private() {
+        let directory = tempfile::tempdir().unwrap();
+        authority().save(directory.path()).unwrap();
+        let loaded = Authority::load(directory.path()).unwrap();
+        assert_eq!(loaded.fleet().as_str(), "shop");
+        let mode = std::fs::metadata(directory.path().join(AUTHORITY_KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn an_authority_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = authority();
+        first.save(directory.path()).unwrap();
+        let error = authority().save(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("ca.pem exists already"), "{error}");
+        assert_eq!(Authority::load(directory.path()).unwrap().certificate_pem(), first.certificate_pem());
+    }
+
+    #[test]
+    fn a_key_of_another_authority_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        authority().save(directory.path()).unwrap();
+        authority().save(other.path()).unwrap();
+        std::fs::copy(other.path().join(AUTHORITY_KEY_FILE), directory.path().join(AUTHORITY_KEY_FILE)).unwrap();
+        assert!(matches!(Authority::load(directory.path()), Err(AuthorityError::WrongKey { .. })));
+    }
+
+    #[test]
+    fn a_nodes_certificate_names_it_in_every_way_that_clients_check() {
+        let request = IssueRequest {
+            host_names: vec!["lb1.example.com".into()],
+            ..IssueRequest::node(NodeId::new("lb1").unwrap(), vec!["10.0.0.1".parse().unwrap()])
+        };
+        let issued = authority().issue(&request).unwrap();
+        let facts = certificate::describe(&issued.certificate_pem).unwrap();
+        assert_eq!(facts.sans, ["URI:spiffe://shop/node/lb1", "DNS:lb1", "DNS:lb1.example.com", "IP:10.0.0.1"]);
+        assert!(!facts.is_authority);
+        assert_eq!(facts.identity.unwrap().to_string(), "node lb1 of fleet shop");
+        let days = facts.not_after.duration_since(facts.not_before).as_hours() / 24;
+        assert_eq!(days, 365);
+    }
+
+    #[test]
+    fn a_person_is_named_with_their_role() {
+        let principal = Principal::Person { name: PersonName::new("ada").unwrap(), role: Role::Operator };
+        let issued = authority().issue(&IssueRequest::new(principal.clone())).unwrap();
+        let facts = certificate::describe(&issued.certificate_pem).unwrap();
+        assert_eq!(facts.identity.unwrap().principal, principal);
+    }
+}

@@ -1,0 +1,36 @@
+//! Who is speaking: the fleet's certificate authority, certificates, and mutual TLS.
+//!
+//! Every connection between agents, and from people and programs to agents, is TLS 1.3 with a certificate on both
+//! sides. The certificate's URI SAN is a SPIFFE id that names the fleet and the node or the person, and it is
+//! checked inside the handshake: whoever is not of this fleet never gets as far as a request.
+//!
+//! - [`principal`]: [`Identity`], a fleet and who in it; nodes, people, their roles.
+//! - [`authority`]: [`Authority`], which issues certificates; what `hafleet pki` is made of.
+//! - [`certificate`]: what a certificate says, for people ([`certificate::describe`]) and for the handshake.
+//! - [`credentials`]: [`Credentials`], an own certificate and key with the authority to hold others to; TLS
+//!   configurations for both sides.
+//! - [`verify`]: the rules of the handshake, and the words for each way to be refused.
+//! - [`accept`]: [`Incoming`], connections for tonic's server; each request carries its [`Caller`].
+//! - [`connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
+//!   host that does not answer.
+//!
+//! What a role may do is decided by `hafleet-api`; which node may say what, by `hafleet-cluster`.
+
+pub mod accept;
+pub mod authority;
+pub mod certificate;
+pub mod connect;
+pub mod credentials;
+mod keep;
+pub mod principal;
+pub mod verify;
+
+pub use accept::{Caller, Incoming};
+pub use authority::{Authority, AuthorityError, IssueRequest, Issued};
+pub use connect::{ConnectError, Connection, connect, connect_lazy};
+pub use credentials::{Credentials, CredentialsError, IdentityFiles, install_default_provider};
+pub use principal::{Identity, IdentityError, PersonName, Principal, Role};
+pub use verify::{Expected, Refusal};
+
+#[cfg(test)]
+mod handshake_tests;

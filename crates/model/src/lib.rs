@@ -1,0 +1,21 @@
+//! What a fleet is: the spec that people write, the documents that agents replicate, and the words for both.
+//!
+//! This crate is values only. It reads no file, asks no clock and knows neither HAProxy's syntax (that is
+//! `hafleet-haproxy`) nor how documents travel (`hafleet-cluster`). Everything that enters hafleet as text
+//! becomes one of these types at the edge, in one place, and is valid from then on.
+//!
+//! - [`spec`]: frontends, backends, servers, templates; loading with field-exact errors; validation.
+//! - [`document`]: the unit of replication, its header and its revision.
+//! - [`report`]: what a node says of itself.
+
+pub mod diff;
+pub mod document;
+pub mod name;
+pub mod report;
+pub mod revision;
+pub mod spec;
+
+pub use document::{Document, DocumentKind, Header};
+pub use name::{FleetName, NameError, NodeId};
+pub use revision::{Digest, Revision, Stamp, Term};
+pub use spec::Spec;

@@ -1,0 +1,162 @@
+//! What a node says of itself, and what others may rely on it for.
+//!
+//! A report is small (gossip carries it, each field under a key of its own) and is a statement of one node about
+//! itself only. Nothing a report says can replace a document: bodies are fetched and their digests verified.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::DocumentKind;
+use crate::name::NodeId;
+use crate::revision::{Revision, Stamp, Term};
+
+/// The facts that one node publishes about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Which node.
+    pub id: NodeId,
+    /// Grows at each start of the agent.
+    pub generation: u64,
+    /// Where its gRPC port is.
+    pub address: SocketAddr,
+    /// Where clients reach its HAProxy.
+    pub data_address: IpAddr,
+    /// Its availability zone, if it was told one.
+    pub zone: Option<String>,
+    /// The agent's version.
+    pub version: String,
+    /// Why it cannot lead; none when it can.
+    pub unfit: Option<String>,
+    /// The term in which it claims to lead.
+    pub claim: Option<Term>,
+    /// The newest revision of each document that it has stored.
+    pub held: BTreeMap<DocumentKind, Stamp>,
+    /// What it last tried to bring its HAProxy to, and how that went.
+    pub apply: ApplyState,
+    /// Its HAProxy.
+    pub data_plane: DataPlane,
+}
+
+/// How far a node is with the spec.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum ApplyState {
+    /// It has no spec yet.
+    #[default]
+    Waiting,
+    /// It is bringing HAProxy to this revision.
+    Applying {
+        /// The revision under way.
+        revision: Revision,
+    },
+    /// HAProxy runs this revision.
+    Applied {
+        /// The revision that runs.
+        revision: Revision,
+        /// What it took.
+        change: Change,
+    },
+    /// HAProxy could not be brought to this revision and runs what it ran before (a NACK).
+    Failed {
+        /// The revision that failed.
+        revision: Revision,
+        /// The reason, in one line and under 1 kB.
+        error: String,
+        /// The revision that still runs, if any.
+        running: Option<Revision>,
+    },
+}
+
+impl ApplyState {
+    /// The revision that HAProxy runs, as far as the node knows.
+    pub fn running(&self) -> Option<Revision> {
+        match self {
+            Self::Applied { revision, .. } => Some(*revision),
+            Self::Failed { running, .. } => *running,
+            Self::Waiting | Self::Applying { .. } => None,
+        }
+    }
+}
+
+/// What it takes to bring HAProxy from what it runs to what it should run, from least to most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It runs that already.
+    #[default]
+    Nothing,
+    /// Commands over the Runtime API.
+    Runtime,
+    /// A new process that takes over from the old one.
+    Reload,
+    /// HAProxy does not run and is started.
+    Start,
+}
+
+impl Change {
+    /// The word for it in status and plans.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Runtime => "runtime",
+            Self::Reload => "reload",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// A node's HAProxy as its agent sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPlane {
+    /// Whether it serves.
+    pub health: DataPlaneHealth,
+    /// The process that listens.
+    pub pid: Option<u32>,
+    /// Its version, such as 2.6.12.
+    pub version: Option<String>,
+    /// Old processes that are finishing their connections.
+    pub old_processes: u32,
+    /// How the next reload would hand over, and why that way.
+    pub handover: String,
+}
+
+/// Whether a node's HAProxy serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataPlaneHealth {
+    /// Nobody has asked it to.
+    #[default]
+    Idle,
+    /// It answers on its runtime socket and accepts connections.
+    Up,
+    /// It should serve and does not.
+    Down,
+}
+
+impl DataPlaneHealth {
+    /// The word for it in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What a configuration may depend on besides the spec: the facts of the node it is rendered for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeContext {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The node's id.
+    pub id: NodeId,
+    /// Where clients reach its HAProxy: what a bind on `node` listens on.
+    pub address: IpAddr,
+    /// Its availability zone, if it was told one.
+    pub zone: Option<String>,
+    /// The directory in which the node keeps the certificates that binds name.
+    pub certificate_dir: String,
+}

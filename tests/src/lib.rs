@@ -1,0 +1,1 @@
+//! Whole fleets on real HAProxy, in network namespaces that the tests make and remove.
