@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hafleet_model::{FleetName, NodeId};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::certificate::{self, CertificateError};
+use crate::credentials::IdentityFiles;
 use crate::keep;
 use crate::principal::{Identity, Principal};
 
@@ -44,6 +45,12 @@ pub enum AuthorityError {
         /// The file in the way.
         path: PathBuf,
     },
+    /// There is an identity already.
+    #[error("{path} exists already: use another directory, or move it away first")]
+    IdentityExists {
+        /// The file in the way.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -61,7 +68,9 @@ pub enum AuthorityError {
         source: CertificateError,
     },
     /// A certificate, but not of a hafleet authority.
-    #[error("{path} is not the certificate of a hafleet authority: make one with `hafleet pki init`")]
+    #[error(
+        "{path} is not the certificate of a hafleet authority: make one with `hafleet pki init`"
+    )]
     NotAnAuthority {
         /// Which file.
         path: PathBuf,
@@ -93,12 +102,20 @@ pub struct IssueRequest {
 impl IssueRequest {
     /// A certificate for `principal` with no further names and the default validity.
     pub fn new(principal: Principal) -> Self {
-        Self { principal, addresses: Vec::new(), host_names: Vec::new(), valid_for: CERTIFICATE_VALIDITY }
+        Self {
+            principal,
+            addresses: Vec::new(),
+            host_names: Vec::new(),
+            valid_for: CERTIFICATE_VALIDITY,
+        }
     }
 
     /// A certificate for the node `id`, reached at `addresses`.
     pub fn node(id: NodeId, addresses: Vec<IpAddr>) -> Self {
-        Self { addresses, ..Self::new(Principal::Node(id)) }
+        Self {
+            addresses,
+            ..Self::new(Principal::Node(id))
+        }
     }
 }
 
@@ -111,9 +128,34 @@ pub struct Issued {
     pub key_pem: String,
 }
 
+impl Issued {
+    /// Writes an identity that is ready for use to `ca.pem`, `cert.pem` and `key.pem` (mode 0600) of a directory
+    /// that exists.
+    ///
+    /// # Errors
+    /// When any of them exists, or cannot be written.
+    pub fn save(
+        &self,
+        authority_pem: &str,
+        directory: &Path,
+    ) -> Result<IdentityFiles, AuthorityError> {
+        let files = IdentityFiles::from_directory(directory);
+        let all = [&files.ca, &files.certificate, &files.key];
+        if let Some(path) = all.into_iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(AuthorityError::IdentityExists { path: path.clone() });
+        }
+        put(&files.key, &self.key_pem, keep::PRIVATE)?;
+        put(&files.ca, authority_pem, keep::PUBLIC)?;
+        put(&files.certificate, &self.certificate_pem, keep::PUBLIC)?;
+        Ok(files)
+    }
+}
+
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,7 +168,9 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("fleet", &self.fleet).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("fleet", &self.fleet)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,12 +184,18 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("{NAME_PREFIX}{fleet}"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{NAME_PREFIX}{fleet}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, SystemTime::now(), AUTHORITY_VALIDITY);
         let certificate_pem = params.self_signed(&key)?.pem();
-        Ok(Self { fleet, certificate_pem, key })
+        Ok(Self {
+            fleet,
+            certificate_pem,
+            key,
+        })
     }
 
     /// The fleet it vouches for.
@@ -165,7 +215,10 @@ impl Authority {
     pub fn save(&self, directory: &Path) -> Result<(), AuthorityError> {
         let certificate = directory.join(AUTHORITY_FILE);
         let key = directory.join(AUTHORITY_KEY_FILE);
-        if let Some(path) = [&certificate, &key].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        if let Some(path) = [&certificate, &key]
+            .into_iter()
+            .find(|path| path.symlink_metadata().is_ok())
+        {
             return Err(AuthorityError::Exists { path: path.clone() });
         }
         // The key first: an interruption between the two leaves no certificate that nobody can sign for.
@@ -182,15 +235,28 @@ impl Authority {
         let key_path = directory.join(AUTHORITY_KEY_FILE);
         let certificate_pem = read(&path)?;
         let key = KeyPair::from_pem(&read(&key_path)?)?;
-        let facts = certificate::describe(&certificate_pem)
-            .map_err(|source| AuthorityError::Certificate { path: path.clone(), source })?;
-        let fleet = facts.subject.strip_prefix("CN=").and_then(|name| name.strip_prefix(NAME_PREFIX));
-        let fleet = fleet.and_then(|name| FleetName::new(name).ok()).filter(|_| facts.is_authority);
+        let facts = certificate::describe(&certificate_pem).map_err(|source| {
+            AuthorityError::Certificate {
+                path: path.clone(),
+                source,
+            }
+        })?;
+        let fleet = facts
+            .subject
+            .strip_prefix("CN=")
+            .and_then(|name| name.strip_prefix(NAME_PREFIX));
+        let fleet = fleet
+            .and_then(|name| FleetName::new(name).ok())
+            .filter(|_| facts.is_authority);
         let fleet = fleet.ok_or_else(|| AuthorityError::NotAnAuthority { path: path.clone() })?;
         if !is_signed_by_key(&certificate_pem, &key) {
             return Err(AuthorityError::WrongKey { path: key_path });
         }
-        Ok(Self { fleet, certificate_pem, key })
+        Ok(Self {
+            fleet,
+            certificate_pem,
+            key,
+        })
     }
 
     /// Issues a certificate that is valid from now.
@@ -205,34 +271,57 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::issue`].
-    pub fn issue_at(&self, request: &IssueRequest, now: SystemTime) -> Result<Issued, AuthorityError> {
+    pub fn issue_at(
+        &self,
+        request: &IssueRequest,
+        now: SystemTime,
+    ) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let identity = Identity { fleet: self.fleet.clone(), principal: request.principal.clone() };
+        let identity = Identity {
+            fleet: self.fleet.clone(),
+            principal: request.principal.clone(),
+        };
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, identity.principal.to_string());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, identity.principal.to_string());
         params.subject_alt_names = alternative_names(&identity, request)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match request.principal {
-            Principal::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            Principal::Node(_) => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
             Principal::Person { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, now, request.valid_for);
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)?;
         let certificate = params.signed_by(&key, &issuer)?;
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(Issued {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 }
 
-fn alternative_names(identity: &Identity, request: &IssueRequest) -> Result<Vec<SanType>, AuthorityError> {
+fn alternative_names(
+    identity: &Identity,
+    request: &IssueRequest,
+) -> Result<Vec<SanType>, AuthorityError> {
     let mut names = vec![SanType::URI(Ia5String::try_from(identity.to_uri())?)];
     let own = identity.node_id().map(|id| id.as_str().to_owned());
     for host in own.into_iter().chain(request.host_names.iter().cloned()) {
         names.push(SanType::DnsName(Ia5String::try_from(host)?));
     }
-    names.extend(request.addresses.iter().map(|address| SanType::IpAddress(*address)));
+    names.extend(
+        request
+            .addresses
+            .iter()
+            .map(|address| SanType::IpAddress(*address)),
+    );
     Ok(names)
 }
 
@@ -246,20 +335,32 @@ fn set_validity(params: &mut CertificateParams, now: SystemTime, valid_for: Dura
 /// Whether `key` belongs to the certificate: its public half is what the certificate certifies.
 fn is_signed_by_key(certificate_pem: &str, key: &KeyPair) -> bool {
     use x509_parser::prelude::FromDer as _;
-    let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else { return false };
+    let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else {
+        return false;
+    };
     let parsed = x509_parser::certificate::X509Certificate::from_der(der.as_ref());
-    parsed.is_ok_and(|(_, certificate)| certificate.public_key().subject_public_key.as_ref() == key.public_key_raw())
+    parsed.is_ok_and(|(_, certificate)| {
+        certificate.public_key().subject_public_key.as_ref() == key.public_key_raw()
+    })
 }
 
 fn put(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
     keep::write_new(path, text, mode).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => AuthorityError::Exists { path: path.to_owned() },
-        _ => AuthorityError::File { path: path.to_owned(), source },
+        io::ErrorKind::AlreadyExists => AuthorityError::Exists {
+            path: path.to_owned(),
+        },
+        _ => AuthorityError::File {
+            path: path.to_owned(),
+            source,
+        },
     })
 }
 
 fn read(path: &Path) -> Result<String, AuthorityError> {
-    std::fs::read_to_string(path).map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| AuthorityError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -279,7 +380,10 @@ mod tests {
         authority().save(directory.path()).unwrap();
         let loaded = Authority::load(directory.path()).unwrap();
         assert_eq!(loaded.fleet().as_str(), "shop");
-        let mode = std::fs::metadata(directory.path().join(AUTHORITY_KEY_FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(directory.path().join(AUTHORITY_KEY_FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
@@ -290,8 +394,14 @@ mod tests {
         let first = authority();
         first.save(directory.path()).unwrap();
         let error = authority().save(directory.path()).unwrap_err();
-        assert!(error.to_string().contains("ca.pem exists already"), "{error}");
-        assert_eq!(Authority::load(directory.path()).unwrap().certificate_pem(), first.certificate_pem());
+        assert!(
+            error.to_string().contains("ca.pem exists already"),
+            "{error}"
+        );
+        assert_eq!(
+            Authority::load(directory.path()).unwrap().certificate_pem(),
+            first.certificate_pem()
+        );
     }
 
     #[test]
@@ -300,29 +410,81 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         authority().save(directory.path()).unwrap();
         authority().save(other.path()).unwrap();
-        std::fs::copy(other.path().join(AUTHORITY_KEY_FILE), directory.path().join(AUTHORITY_KEY_FILE)).unwrap();
-        assert!(matches!(Authority::load(directory.path()), Err(AuthorityError::WrongKey { .. })));
+        std::fs::copy(
+            other.path().join(AUTHORITY_KEY_FILE),
+            directory.path().join(AUTHORITY_KEY_FILE),
+        )
+        .unwrap();
+        assert!(matches!(
+            Authority::load(directory.path()),
+            Err(AuthorityError::WrongKey { .. })
+        ));
     }
 
     #[test]
     fn a_nodes_certificate_names_it_in_every_way_that_clients_check() {
         let request = IssueRequest {
             host_names: vec!["lb1.example.com".into()],
-            ..IssueRequest::node(NodeId::new("lb1").unwrap(), vec!["10.0.0.1".parse().unwrap()])
+            ..IssueRequest::node(
+                NodeId::new("lb1").unwrap(),
+                vec!["10.0.0.1".parse().unwrap()],
+            )
         };
         let issued = authority().issue(&request).unwrap();
         let facts = certificate::describe(&issued.certificate_pem).unwrap();
-        assert_eq!(facts.sans, ["URI:spiffe://shop/node/lb1", "DNS:lb1", "DNS:lb1.example.com", "IP:10.0.0.1"]);
+        assert_eq!(
+            facts.sans,
+            [
+                "URI:spiffe://shop/node/lb1",
+                "DNS:lb1",
+                "DNS:lb1.example.com",
+                "IP:10.0.0.1"
+            ]
+        );
         assert!(!facts.is_authority);
-        assert_eq!(facts.identity.unwrap().to_string(), "node lb1 of fleet shop");
+        assert_eq!(
+            facts.identity.unwrap().to_string(),
+            "node lb1 of fleet shop"
+        );
         let days = facts.not_after.duration_since(facts.not_before).as_hours() / 24;
         assert_eq!(days, 365);
     }
 
     #[test]
+    fn an_issued_identity_is_ready_for_use_and_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = authority();
+        let issued = authority
+            .issue(&IssueRequest::node(NodeId::new("lb1").unwrap(), Vec::new()))
+            .unwrap();
+        let files = issued
+            .save(authority.certificate_pem(), directory.path())
+            .unwrap();
+        assert_eq!(
+            crate::Credentials::load(&files)
+                .unwrap()
+                .identity()
+                .to_string(),
+            "node lb1 of fleet shop"
+        );
+        let again = issued
+            .save(authority.certificate_pem(), directory.path())
+            .unwrap_err();
+        assert!(
+            matches!(again, AuthorityError::IdentityExists { .. }),
+            "{again}"
+        );
+    }
+
+    #[test]
     fn a_person_is_named_with_their_role() {
-        let principal = Principal::Person { name: PersonName::new("ada").unwrap(), role: Role::Operator };
-        let issued = authority().issue(&IssueRequest::new(principal.clone())).unwrap();
+        let principal = Principal::Person {
+            name: PersonName::new("ada").unwrap(),
+            role: Role::Operator,
+        };
+        let issued = authority()
+            .issue(&IssueRequest::new(principal.clone()))
+            .unwrap();
         let facts = certificate::describe(&issued.certificate_pem).unwrap();
         assert_eq!(facts.identity.unwrap().principal, principal);
     }

@@ -36,7 +36,9 @@ pub struct CertificateFacts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// No PEM section `CERTIFICATE`.
-    #[error("there is no PEM certificate: a section between BEGIN CERTIFICATE and END CERTIFICATE is expected")]
+    #[error(
+        "there is no PEM certificate: a section between BEGIN CERTIFICATE and END CERTIFICATE is expected"
+    )]
     NotPem,
     /// Not X.509.
     #[error("not an X.509 certificate: {reason}")]
@@ -66,7 +68,8 @@ pub enum CertificateError {
 /// # Errors
 /// When there is none or it cannot be parsed. A certificate without an identity is described, not refused.
 pub fn describe(pem: &str) -> Result<CertificateFacts, CertificateError> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::NotPem)?;
+    let der =
+        CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::NotPem)?;
     facts(&der)
 }
 
@@ -83,7 +86,9 @@ pub fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts, CertificateEr
         Err(error) => return Err(error),
     };
     let time = |seconds: i64| {
-        Timestamp::from_second(seconds).map_err(|error| CertificateError::NotX509 { reason: error.to_string() })
+        Timestamp::from_second(seconds).map_err(|error| CertificateError::NotX509 {
+            reason: error.to_string(),
+        })
     };
     Ok(CertificateFacts {
         identity,
@@ -93,22 +98,32 @@ pub fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts, CertificateEr
         addresses: names.addresses.clone(),
         sans: names.written(),
         is_authority: certificate.is_ca(),
-        serial: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+        serial: certificate
+            .raw_serial()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     })
 }
 
 /// Whom a certificate names, and the addresses that it grants them.
-pub(crate) fn holder(der: &CertificateDer<'_>) -> Result<(Identity, Vec<IpAddr>), CertificateError> {
+pub(crate) fn holder(
+    der: &CertificateDer<'_>,
+) -> Result<(Identity, Vec<IpAddr>), CertificateError> {
     let certificate = parse(der)?;
     let names = Names::of(&certificate)?;
     Ok((names.identity()?, names.addresses))
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, CertificateError> {
-    let (rest, certificate) = X509Certificate::from_der(der.as_ref())
-        .map_err(|error| CertificateError::NotX509 { reason: error.to_string() })?;
+    let (rest, certificate) =
+        X509Certificate::from_der(der.as_ref()).map_err(|error| CertificateError::NotX509 {
+            reason: error.to_string(),
+        })?;
     if !rest.is_empty() {
-        return Err(CertificateError::NotX509 { reason: format!("{} bytes follow it", rest.len()) });
+        return Err(CertificateError::NotX509 {
+            reason: format!("{} bytes follow it", rest.len()),
+        });
     }
     Ok(certificate)
 }
@@ -122,17 +137,25 @@ struct Names {
 
 impl Names {
     fn of(certificate: &X509Certificate<'_>) -> Result<Self, CertificateError> {
-        let extension = certificate
-            .subject_alternative_name()
-            .map_err(|error| CertificateError::BadNames { reason: error.to_string() })?;
+        let extension =
+            certificate
+                .subject_alternative_name()
+                .map_err(|error| CertificateError::BadNames {
+                    reason: error.to_string(),
+                })?;
         let mut names = Self::default();
-        for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
+        for name in extension
+            .iter()
+            .flat_map(|extension| &extension.value.general_names)
+        {
             match name {
                 GeneralName::URI(uri) => names.uris.push((*uri).to_owned()),
                 GeneralName::DNSName(host) => names.hosts.push((*host).to_owned()),
                 GeneralName::IPAddress(bytes) => names.addresses.push(address(bytes)?),
                 GeneralName::Invalid(..) => {
-                    return Err(CertificateError::BadNames { reason: "a name is malformed".to_owned() });
+                    return Err(CertificateError::BadNames {
+                        reason: "a name is malformed".to_owned(),
+                    });
                 }
                 _ => {}
             }
@@ -159,5 +182,7 @@ impl Names {
 fn address(bytes: &[u8]) -> Result<IpAddr, CertificateError> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-    v4.or(v6).map_err(|_| CertificateError::BadNames { reason: format!("an address has {} bytes", bytes.len()) })
+    v4.or(v6).map_err(|_| CertificateError::BadNames {
+        reason: format!("an address has {} bytes", bytes.len()),
+    })
 }

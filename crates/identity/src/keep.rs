@@ -14,7 +14,8 @@ pub(crate) const PRIVATE: u32 = 0o600;
 /// [`io::ErrorKind::AlreadyExists`] when the name is taken, and leaves what is there alone.
 pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let neighbour = neighbour_of(path);
-    let written = write_synced(&neighbour, text, mode).and_then(|()| fs::hard_link(&neighbour, path));
+    let written =
+        write_synced(&neighbour, text, mode).and_then(|()| fs::hard_link(&neighbour, path));
     // The neighbour is only a second name by now, or the remains of a failure that is reported anyway.
     let _ = fs::remove_file(&neighbour);
     written?;
@@ -28,12 +29,18 @@ fn neighbour_of(path: &Path) -> PathBuf {
 
 fn write_synced(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let _ = fs::remove_file(path);
-    let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -46,7 +46,9 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        known.ok_or_else(|| IdentityError::UnknownRole { found: shorten(text) })
+        known.ok_or_else(|| IdentityError::UnknownRole {
+            found: shorten(text),
+        })
     }
 }
 
@@ -62,12 +64,17 @@ impl PersonName {
     /// When it is empty, too long, or has a character that a SPIFFE path segment cannot hold.
     pub fn new(text: impl Into<String>) -> Result<Self, IdentityError> {
         let text = text.into();
-        let begins_well = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        let begins_well = text
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric());
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if begins_well && text.len() <= MAX_NAME_LEN && text.chars().all(is_allowed) {
             return Ok(Self(text));
         }
-        Err(IdentityError::BadPersonName { found: shorten(&text) })
+        Err(IdentityError::BadPersonName {
+            found: shorten(&text),
+        })
     }
 
     /// The name as text.
@@ -118,7 +125,9 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not of the written form.
-    #[error("{found:?} is not an identity: spiffe://FLEET/node/ID or spiffe://FLEET/person/ROLE/NAME is expected")]
+    #[error(
+        "{found:?} is not an identity: spiffe://FLEET/node/ID or spiffe://FLEET/person/ROLE/NAME is expected"
+    )]
     BadForm {
         /// What was there, shortened.
         found: String,
@@ -145,7 +154,10 @@ pub enum IdentityError {
 impl Identity {
     /// The agent `id` of `fleet`.
     pub fn node(fleet: FleetName, id: NodeId) -> Self {
-        Self { fleet, principal: Principal::Node(id) }
+        Self {
+            fleet,
+            principal: Principal::Node(id),
+        }
     }
 
     /// The node that this is, unless it is a person.
@@ -160,7 +172,9 @@ impl Identity {
     pub fn to_uri(&self) -> String {
         match &self.principal {
             Principal::Node(id) => format!("spiffe://{}/node/{id}", self.fleet),
-            Principal::Person { name, role } => format!("spiffe://{}/person/{role}/{name}", self.fleet),
+            Principal::Person { name, role } => {
+                format!("spiffe://{}/person/{role}/{name}", self.fleet)
+            }
         }
     }
 
@@ -169,15 +183,18 @@ impl Identity {
     /// # Errors
     /// When it is not one of the two written forms, or a part of it is not allowed.
     pub fn from_uri(uri: &str) -> Result<Self, IdentityError> {
-        let refused = || IdentityError::BadForm { found: shorten(uri) };
+        let refused = || IdentityError::BadForm {
+            found: shorten(uri),
+        };
         let rest = uri.strip_prefix("spiffe://").ok_or_else(refused)?;
         let mut parts = rest.split('/');
         let fleet = FleetName::new(parts.next().ok_or_else(refused)?)?;
         let principal = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("node"), Some(id), None, None) => Principal::Node(NodeId::new(id)?),
-            (Some("person"), Some(role), Some(name), None) => {
-                Principal::Person { role: role.parse()?, name: PersonName::new(name)? }
-            }
+            (Some("person"), Some(role), Some(name), None) => Principal::Person {
+                role: role.parse()?,
+                name: PersonName::new(name)?,
+            },
             _ => return Err(refused()),
         };
         Ok(Self { fleet, principal })
@@ -200,8 +217,11 @@ mod tests {
 
     #[test]
     fn identities_read_back_as_written() {
-        for uri in ["spiffe://shop/node/i-0123", "spiffe://shop-eu.1/person/admin/ada", "spiffe://a/person/viewer/ci.bot"]
-        {
+        for uri in [
+            "spiffe://shop/node/i-0123",
+            "spiffe://shop-eu.1/person/admin/ada",
+            "spiffe://a/person/viewer/ci.bot",
+        ] {
             assert_eq!(Identity::from_uri(uri).unwrap().to_uri(), uri);
         }
     }

@@ -1,0 +1,274 @@
+//! Accepting connections for tonic's server.
+//!
+//! Each connection is shaken hands with in a task of its own, under a deadline, so that one that is slow, silent or
+//! refused holds up nobody. Only connections of somebody in the fleet come out, and each request on them carries its
+//! [`Caller`] in its extensions.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+
+use crate::certificate;
+use crate::credentials::{Credentials, CredentialsError};
+use crate::principal::Identity;
+use crate::verify::Refusal;
+
+/// How long a handshake may take.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// How many handshakes may be unfinished at once; further connections wait in the kernel's queue.
+pub const MAX_HANDSHAKES: usize = 256;
+/// How long to wait after `accept` failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Who makes a request, as their certificate says. In the extensions of each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who, and in which fleet (always ours).
+    pub identity: Identity,
+    /// The other end of the connection.
+    pub remote: SocketAddr,
+    /// The addresses that the certificate grants; none when it leaves that open.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How handshakes went, since the start.
+#[derive(Debug, Default)]
+pub struct HandshakeCounts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl HandshakeCounts {
+    /// Connections that were let in.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were not: refused, broken off, or out of time.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// What went wrong with one connection.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("no handshake within {HANDSHAKE_DEADLINE:?}")]
+    TimedOut,
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+}
+
+/// Connections for `Server::serve_with_incoming`. Dropping it closes the port.
+#[derive(Debug)]
+pub struct Incoming {
+    ready: mpsc::Receiver<SecureStream>,
+    counts: Arc<HandshakeCounts>,
+    local_addr: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Incoming {
+    /// Accepts on `listener` in the name of `credentials`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When rustls refuses the credentials, or the listener has no address.
+    pub fn new(listener: TcpListener, credentials: &Credentials) -> Result<Self, IncomingError> {
+        let acceptor = TlsAcceptor::from(credentials.server_config()?);
+        let local_addr = listener.local_addr().map_err(IncomingError::Listener)?;
+        let counts = Arc::new(HandshakeCounts::default());
+        let (sender, ready) = mpsc::channel(16);
+        let accepting = tokio::spawn(accept_all(listener, acceptor, sender, Arc::clone(&counts)));
+        Ok(Self {
+            ready,
+            counts,
+            local_addr,
+            accepting,
+        })
+    }
+
+    /// How handshakes go, for metrics.
+    pub fn counts(&self) -> Arc<HandshakeCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// The address that is listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+/// What stops [`Incoming`] from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum IncomingError {
+    /// The credentials cannot serve.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The listener is broken.
+    #[error("the listener has no address: {0}")]
+    Listener(#[source] io::Error),
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<SecureStream, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.ready.poll_recv(context).map(|stream| stream.map(Ok))
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    ready: mpsc::Sender<SecureStream>,
+    counts: Arc<HandshakeCounts>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, ready, counts) = (acceptor.clone(), ready.clone(), Arc::clone(&counts));
+        tokio::spawn(async move {
+            let shaken = shake_hands(&acceptor, stream, remote).await;
+            drop(place);
+            match shaken {
+                Ok(stream) => {
+                    counts.accepted.fetch_add(1, Ordering::Relaxed);
+                    // Refused only when the server has gone, and then the connection goes too.
+                    let _ = ready.send(stream).await;
+                }
+                Err(error) => {
+                    counts.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%remote, %error, "a connection was refused");
+                }
+            }
+        });
+    }
+}
+
+async fn shake_hands(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    remote: SocketAddr,
+) -> Result<SecureStream, HandshakeError> {
+    // Only costs latency when it fails.
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
+        Err(_) => return Err(HandshakeError::TimedOut),
+        Ok(Err(error)) => return Err(handshake_error(error)),
+        Ok(Ok(stream)) => stream,
+    };
+    let unusable = |reason: String| HandshakeError::Refused(Refusal::Unusable { reason });
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first());
+    let certificate = certificate.ok_or(HandshakeError::Refused(Refusal::Missing))?;
+    let (identity, addresses) =
+        certificate::holder(certificate).map_err(|error| unusable(error.to_string()))?;
+    Ok(SecureStream {
+        caller: Caller {
+            identity,
+            remote,
+            addresses,
+        },
+        stream,
+    })
+}
+
+fn handshake_error(error: io::Error) -> HandshakeError {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(inner) => HandshakeError::Refused(Refusal::of(inner)),
+        None => HandshakeError::Broken(error),
+    }
+}
+
+/// A connection of somebody in the fleet.
+#[derive(Debug)]
+pub struct SecureStream {
+    caller: Caller,
+    stream: TlsStream<TcpStream>,
+}
+
+impl Connected for SecureStream {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for SecureStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for SecureStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

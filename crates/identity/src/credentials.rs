@@ -1,0 +1,382 @@
+//! An own certificate and key, and the authority to hold others to.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::certificate::{self, CertificateError, CertificateFacts};
+use crate::principal::Identity;
+use crate::verify::{ClientRules, Expected, ServerRules};
+
+/// What HTTP/2 is called in the handshake (RFC 9113 section 3.1).
+const HTTP_2: &[u8] = b"h2";
+
+/// Where an identity's three files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The authority's certificate.
+    pub ca: PathBuf,
+    /// The own certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl IdentityFiles {
+    /// `ca.pem`, `cert.pem` and `key.pem` of a directory.
+    pub fn from_directory(directory: &Path) -> Self {
+        Self {
+            ca: directory.join("ca.pem"),
+            certificate: directory.join("cert.pem"),
+            key: directory.join("key.pem"),
+        }
+    }
+}
+
+/// What stops credentials from being used. Each names the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file cannot be read.
+    #[error(
+        "{path} cannot be read: {source}. Issue an identity with `hafleet pki issue` and name its directory"
+    )]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not a certificate that can be used.
+    #[error("{path}: {source}. Issue it anew with `hafleet pki issue`")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
+    /// No private key in the file.
+    #[error("{path} holds no PEM private key: copy the key that was issued with the certificate")]
+    NoKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The key is another certificate's.
+    #[error("{key} is not the key of {certificate}: copy both from the same `hafleet pki issue`")]
+    WrongKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// The authority did not sign the certificate.
+    #[error(
+        "{certificate} was not issued by the authority in {ca}: copy both from the same authority ({reason})"
+    )]
+    OtherAuthority {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The authority's file.
+        ca: PathBuf,
+        /// What the check said.
+        reason: String,
+    },
+    /// Too old.
+    #[error("{path} expired at {not_after}: issue a new one with `hafleet pki issue`")]
+    Expired {
+        /// Which file.
+        path: PathBuf,
+        /// Since when.
+        not_after: Timestamp,
+    },
+    /// Too young.
+    #[error(
+        "{path} is not valid before {not_before}: compare the clock of this machine with the authority's"
+    )]
+    NotYetValid {
+        /// Which file.
+        path: PathBuf,
+        /// From when.
+        not_before: Timestamp,
+    },
+    /// TLS cannot be set up with them.
+    #[error("TLS cannot be set up with {path}: {reason}")]
+    Tls {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An identity that can be proved: certificate and key, verified to belong together and to the authority.
+pub struct Credentials {
+    identity: Identity,
+    facts: CertificateFacts,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    files: IdentityFiles,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Reads and verifies the three files of an identity.
+    ///
+    /// # Errors
+    /// When a file is missing or wrong, the three do not belong together, or the certificate is not valid now.
+    pub fn load(files: &IdentityFiles) -> Result<Self, CredentialsError> {
+        let read = |path: &PathBuf| {
+            fs::read(path).map_err(|source| CredentialsError::Unreadable {
+                path: path.clone(),
+                source,
+            })
+        };
+        let pem = [
+            read(&files.ca)?,
+            read(&files.certificate)?,
+            read(&files.key)?,
+        ];
+        Self::from_pem([&pem[0], &pem[1], &pem[2]], files, SystemTime::now())
+    }
+
+    /// Verifies the PEM texts of authority, certificate and key, as of `now`; `files` is what errors call them.
+    ///
+    /// # Errors
+    /// As [`Credentials::load`].
+    pub fn from_pem(
+        pem: [&[u8]; 3],
+        files: &IdentityFiles,
+        now: SystemTime,
+    ) -> Result<Self, CredentialsError> {
+        let [ca, certificate, key] = pem;
+        let authority = certificates(ca, &files.ca)?;
+        let chain = certificates(certificate, &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CredentialsError::NoKey {
+            path: files.key.clone(),
+        })?;
+        let roots = Arc::new(roots(&authority, &files.ca)?);
+        let (identity, facts) = whom(&chain, &files.certificate)?;
+        check_time(&facts, &files.certificate, now)?;
+        check_key(&chain, &key, files)?;
+        check_chain(&chain, &roots, files, now)?;
+        Ok(Self {
+            identity,
+            facts,
+            roots,
+            chain,
+            key,
+            files: files.clone(),
+        })
+    }
+
+    /// Who we are.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What our certificate says.
+    pub fn facts(&self) -> &CertificateFacts {
+        &self.facts
+    }
+
+    /// For accepting connections: TLS 1.3, HTTP/2, and a certificate of somebody in our fleet is required.
+    ///
+    /// # Errors
+    /// When rustls refuses the certificate or key.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, CredentialsError> {
+        let provider = provider();
+        let rules = ClientRules::new(
+            self.identity.fleet.clone(),
+            Arc::clone(&self.roots),
+            Arc::clone(&provider),
+        )
+        .map_err(|error| self.tls_error(&error))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| self.tls_error(&error))?
+            .with_client_cert_verifier(Arc::new(rules))
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|error| self.tls_error(&error))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// For connecting to a node of our fleet: TLS 1.3, HTTP/2, and whoever answers must be whom we expect.
+    ///
+    /// # Errors
+    /// When rustls refuses the certificate or key.
+    pub fn client_config(&self, expected: Expected) -> Result<Arc<ClientConfig>, CredentialsError> {
+        let provider = provider();
+        let rules = ServerRules::new(
+            self.identity.fleet.clone(),
+            expected,
+            Arc::clone(&self.roots),
+            &provider,
+        );
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| self.tls_error(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(rules))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|error| self.tls_error(&error))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        // Each connection proves itself anew, so that a certificate that was replaced takes effect at once.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    fn tls_error(&self, error: &dyn std::error::Error) -> CredentialsError {
+        CredentialsError::Tls {
+            path: self.files.certificate.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// Makes aws-lc-rs the process's TLS provider, for libraries that take it from there. hafleet's own connections
+/// name it explicitly. Does nothing when there is one already.
+pub fn install_default_provider() {
+    // An error means that another call was faster, with the same provider.
+    let _ = aws_lc_rs::default_provider().install_default();
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    let bad = || CredentialsError::Certificate {
+        path: path.to_owned(),
+        source: CertificateError::NotPem,
+    };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(bad)
+}
+
+fn roots(
+    authority: &[CertificateDer<'static>],
+    path: &Path,
+) -> Result<RootCertStore, CredentialsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in authority {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| CredentialsError::Certificate {
+                path: path.to_owned(),
+                source: CertificateError::NotX509 {
+                    reason: error.to_string(),
+                },
+            })?;
+    }
+    Ok(roots)
+}
+
+fn whom(
+    chain: &[CertificateDer<'static>],
+    path: &Path,
+) -> Result<(Identity, CertificateFacts), CredentialsError> {
+    let bad = |source| CredentialsError::Certificate {
+        path: path.to_owned(),
+        source,
+    };
+    let leaf = chain.first().ok_or(CertificateError::NotPem).map_err(bad)?;
+    let facts = certificate::facts(leaf).map_err(bad)?;
+    let identity = facts
+        .identity
+        .clone()
+        .ok_or(CertificateError::NoIdentity)
+        .map_err(bad)?;
+    Ok((identity, facts))
+}
+
+fn check_time(
+    facts: &CertificateFacts,
+    path: &Path,
+    now: SystemTime,
+) -> Result<(), CredentialsError> {
+    let now = Timestamp::try_from(now).unwrap_or(Timestamp::MAX);
+    if facts.not_after <= now {
+        return Err(CredentialsError::Expired {
+            path: path.to_owned(),
+            not_after: facts.not_after,
+        });
+    }
+    if now < facts.not_before {
+        return Err(CredentialsError::NotYetValid {
+            path: path.to_owned(),
+            not_before: facts.not_before,
+        });
+    }
+    Ok(())
+}
+
+fn check_key(
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+    files: &IdentityFiles,
+) -> Result<(), CredentialsError> {
+    let wrong = || CredentialsError::WrongKey {
+        key: files.key.clone(),
+        certificate: files.certificate.clone(),
+    };
+    let signer = provider()
+        .key_provider
+        .load_private_key(key.clone_key())
+        .map_err(|_| CredentialsError::NoKey {
+            path: files.key.clone(),
+        })?;
+    CertifiedKey::new(chain.to_vec(), signer)
+        .keys_match()
+        .map_err(|_| wrong())
+}
+
+fn check_chain(
+    chain: &[CertificateDer<'static>],
+    roots: &RootCertStore,
+    files: &IdentityFiles,
+    now: SystemTime,
+) -> Result<(), CredentialsError> {
+    let refused = |error: rustls::Error| CredentialsError::OtherAuthority {
+        certificate: files.certificate.clone(),
+        ca: files.ca.clone(),
+        reason: error.to_string(),
+    };
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(CredentialsError::Certificate {
+            path: files.certificate.clone(),
+            source: CertificateError::NotPem,
+        });
+    };
+    let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots.clone()),
+        provider(),
+    )
+    .build()
+    .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
+    // Every certificate of ours is good for the client's side; whether it may serve is the other side's question.
+    ParsedCertificate::try_from(leaf).map_err(refused)?;
+    verifier
+        .verify_client_cert(leaf, intermediates, now)
+        .map(|_| ())
+        .map_err(refused)
+}
