@@ -1,1 +1,31 @@
 //! The gRPC services that people and programs use, and the authentication before them.
+//!
+//! This crate owns the wire: the generated types of `proto/hafleet/v1/admin.proto`, their conversion from and to
+//! domain types, which role may make which call, and which error has which status and details. What the calls *do*
+//! is behind the [`Fleet`] trait, which the agent implements.
+//!
+//! - [`v1`]: the generated messages, client and server.
+//! - [`fleet`]: the port that the agent fills.
+//! - [`service`]: the `Admin` service over it.
+//! - [`access`]: who may call what.
+//! - [`failure`]: errors and their canonical codes, and how a client reads them back.
+
+pub mod access;
+mod convert;
+pub mod failure;
+pub mod fleet;
+pub mod service;
+
+pub use failure::Failure;
+pub use fleet::Fleet;
+pub use service::{AdminService, ON_BEHALF_OF, reflection};
+
+/// The generated messages, client and server of the administration API.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rust_2018_idioms)]
+pub mod v1 {
+    tonic::include_proto!("hafleet.v1");
+    include!(concat!(env!("OUT_DIR"), "/hafleet.v1.serde.rs"));
+
+    /// The descriptors of all messages, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/admin.descriptors"));
+}

@@ -1,0 +1,26 @@
+//! Compiles the administration API with protox, so that no protoc is needed on the machine.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let files = protox::compile([root.join("hafleet/v1/admin.proto")], [root])?;
+    let descriptors = files.encode_to_vec();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("admin.descriptors"), &descriptors)?;
+    tonic_prost_build::configure()
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .compile_well_known_types(true)
+        .compile_fds(files)?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&descriptors)?
+        .preserve_proto_field_names()
+        .emit_fields()
+        .ignore_unknown_fields()
+        .build(&[".hafleet.v1"])?;
+    Ok(())
+}

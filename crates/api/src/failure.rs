@@ -1,0 +1,180 @@
+//! Errors of the administration API: their canonical codes and details, and the way back at the client.
+
+use std::collections::HashMap;
+
+use hafleet_model::spec::{Finding, Findings};
+use hafleet_model::{NodeId, Revision};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of all ErrorInfo details (google.rpc.ErrorInfo).
+const DOMAIN: &str = "hafleet";
+
+/// Why a call was not done. Nothing was changed, unless the text says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The spec is not valid.
+    #[error("the spec is not valid")]
+    InvalidSpec(Findings),
+    /// An argument other than the spec is wrong.
+    #[error("{field}: {problem}")]
+    InvalidArgument {
+        /// Which field of the request.
+        field: &'static str,
+        /// What was found, and what is allowed.
+        problem: String,
+    },
+    /// The caller's role does not allow the call.
+    #[error("{caller} may not call {method}: the role {needed} is needed, ask an administrator for a certificate of it")]
+    Denied {
+        /// Who called.
+        caller: String,
+        /// What they called.
+        method: &'static str,
+        /// The least role that may.
+        needed: &'static str,
+    },
+    /// No such revision is kept here.
+    #[error("there is no revision {0}; `hafleet spec history` lists those that are kept")]
+    UnknownRevision(Revision),
+    /// There is no spec yet.
+    #[error("the fleet has no spec yet; `hafleet apply FILE` gives it one")]
+    NoSpec,
+    /// No such node is known.
+    #[error("there is no node {0}; `hafleet nodes` lists those that are known")]
+    UnknownNode(NodeId),
+    /// The expected revision is not the current one.
+    #[error("the current revision is {}, not {expected}; look at `hafleet spec diff {expected}` and apply again with --expect {}", words(*.current), words(*.current))]
+    Conflict {
+        /// What the caller expected.
+        expected: Revision,
+        /// What is current.
+        current: Option<Revision>,
+    },
+    /// Too few nodes are live.
+    #[error("{live} of {known} known nodes are live, and a write needs {needed}; bring nodes back, or force the write with --force-without-majority")]
+    NoMajority {
+        /// Live nodes.
+        live: usize,
+        /// Known nodes.
+        known: usize,
+        /// Nodes that a write needs.
+        needed: usize,
+    },
+    /// Nobody leads, or the leader could not be reached.
+    #[error("no leader took the write: {reason}; try again in a few seconds")]
+    NoLeader {
+        /// Why.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The agent itself failed; its log has more.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn words(revision: Option<Revision>) -> String {
+    revision.map_or_else(|| "none".to_owned(), |revision| revision.to_string())
+}
+
+/// Reasons in ErrorInfo by which programs tell refusals apart.
+pub mod reason {
+    /// The expected revision is not the current one; metadata `current`.
+    pub const REVISION_CONFLICT: &str = "REVISION_CONFLICT";
+    /// Too few nodes are live; metadata `live`, `known`, `needed`.
+    pub const NO_MAJORITY: &str = "NO_MAJORITY";
+    /// Nobody leads.
+    pub const NO_LEADER: &str = "NO_LEADER";
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let mut details = ErrorDetails::new();
+        let code = match &failure {
+            Failure::InvalidSpec(findings) => {
+                for finding in &findings.0 {
+                    details.add_bad_request_violation(&finding.path, positioned(finding));
+                }
+                Code::InvalidArgument
+            }
+            Failure::InvalidArgument { field, problem } => {
+                details.add_bad_request_violation(*field, problem);
+                Code::InvalidArgument
+            }
+            Failure::Denied { .. } => Code::PermissionDenied,
+            Failure::UnknownRevision(_) | Failure::NoSpec | Failure::UnknownNode(_) => Code::NotFound,
+            Failure::Conflict { current, .. } => {
+                let metadata = HashMap::from([("current".to_owned(), words(*current))]);
+                details.set_error_info(reason::REVISION_CONFLICT, DOMAIN, metadata);
+                Code::Aborted
+            }
+            Failure::NoMajority { live, known, needed } => {
+                let metadata = [("live", live), ("known", known), ("needed", needed)];
+                let metadata: HashMap<_, _> = metadata.map(|(key, n)| (key.to_owned(), n.to_string())).into();
+                details.set_error_info(reason::NO_MAJORITY, DOMAIN, metadata);
+                Code::FailedPrecondition
+            }
+            Failure::NoLeader { .. } => {
+                details.set_error_info(reason::NO_LEADER, DOMAIN, HashMap::<String, String>::new());
+                Code::Unavailable
+            }
+            Failure::TimedOut(_) => Code::DeadlineExceeded,
+            Failure::Internal(_) => Code::Internal,
+        };
+        Self::with_error_details(code, failure.to_string(), details)
+    }
+}
+
+/// `LINE:COLUMN: message`, or the message alone where no line is known.
+fn positioned(finding: &Finding) -> String {
+    match (finding.line, finding.column) {
+        (Some(line), Some(column)) => format!("{line}:{column}: {}", finding.message),
+        (Some(line), None) => format!("{line}: {}", finding.message),
+        (None, _) => finding.message.clone(),
+    }
+}
+
+/// The findings in a refusal of a spec, as the client got it; empty for any other status.
+pub fn findings(status: &Status) -> Vec<Finding> {
+    let Some(bad_request) = status.get_details_bad_request() else {
+        return Vec::new();
+    };
+    let read = |violation: tonic_types::FieldViolation| {
+        let mut finding = Finding::new(violation.field, violation.description);
+        let numbers: Vec<_> = finding.message.splitn(3, ':').map(str::to_owned).collect();
+        if let [line, column, message] = numbers.as_slice()
+            && let (Ok(line), Ok(column)) = (line.parse(), column.parse())
+        {
+            (finding.line, finding.column) = (Some(line), Some(column));
+            finding.message = message.trim_start().to_owned();
+        }
+        finding
+    };
+    bad_request.field_violations.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_cross_the_wire_whole() {
+        let sent = vec![
+            Finding { line: Some(12), column: Some(3), ..Finding::new("frontends[0].name", "no: use a-z") },
+            Finding::new("", "9 lives: none left"),
+        ];
+        let status = Status::from(Failure::InvalidSpec(Findings(sent.clone())));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(findings(&status), sent);
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_reason() {
+        let status = Status::from(Failure::NoMajority { live: 1, known: 3, needed: 2 });
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((status.code(), info.reason.as_str()), (Code::FailedPrecondition, reason::NO_MAJORITY));
+        assert_eq!(info.metadata["needed"], "2");
+    }
+}

@@ -1,0 +1,196 @@
+//! The port between the wire and the agent: what an agent must be able to do for people and programs.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use hafleet_model::report::{Change, NodeReport};
+use hafleet_model::spec::Finding;
+use hafleet_model::{FleetName, Header, NodeId, Revision, Term};
+
+use crate::Failure;
+
+/// Everything that the administration API asks of an agent. Texts of specs come as they were written; an
+/// implementation validates them.
+#[async_trait]
+pub trait Fleet: Send + Sync + 'static {
+    /// The fleet as this agent sees it.
+    fn status(&self) -> Status;
+
+    /// The same now, and again after each change, for as long as the caller listens.
+    fn watch(&self) -> BoxStream<'static, Status>;
+
+    /// Whether `spec` is valid here; warnings if it is.
+    async fn check(&self, spec: &str) -> Result<Vec<Finding>, Failure>;
+
+    /// The configuration that `node` would have from `spec`, or from the fleet's own.
+    async fn render(&self, spec: Option<&str>, node: Option<NodeId>) -> Result<Rendering, Failure>;
+
+    /// What `spec` would change, on all live nodes or on this one.
+    async fn plan(&self, spec: &str, scope: Scope) -> Result<FleetPlan, Failure>;
+
+    /// Makes `write` the fleet's newest spec.
+    async fn apply(&self, write: Write) -> Result<Written, Failure>;
+
+    /// Makes an earlier revision the newest again.
+    async fn rollback(&self, rollback: Rollback) -> Result<Written, Failure>;
+
+    /// One revision of the spec, the newest if none is named.
+    async fn spec(&self, revision: Option<Revision>) -> Result<(Header, String), Failure>;
+
+    /// The revisions that are kept, newest first.
+    async fn history(&self) -> Result<History, Failure>;
+}
+
+/// How far a plan asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every live node.
+    Fleet,
+    /// Only the node that was asked.
+    ThisNode,
+}
+
+/// A fleet as one agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub fleet: FleetName,
+    /// Who answers.
+    pub node: NodeId,
+    /// What the answering node is in it.
+    pub role: LeaderRole,
+    /// Who leads, if anyone.
+    pub leader: Option<NodeId>,
+    /// The highest term seen.
+    pub term: Term,
+    /// Every known node, by id.
+    pub nodes: Vec<NodeStatus>,
+    /// The newest spec held here.
+    pub spec: Option<Header>,
+    /// Revisions that lost when two lines of history met.
+    pub conflicts: Vec<Header>,
+    /// How many nodes a write needs.
+    pub majority: usize,
+    /// By this node's clock, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// What a node is to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaderRole {
+    /// It leads.
+    Leader,
+    /// Another leads.
+    Follower,
+    /// It waits to see who is there, and why.
+    Settling(String),
+    /// It cannot lead, and why.
+    Unfit(String),
+}
+
+/// A node as another sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// What it said last.
+    pub report: NodeReport,
+    /// Why it is taken to be dead; none while it lives.
+    pub dead: Option<String>,
+}
+
+/// A configuration for one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendering {
+    /// Which node.
+    pub node: NodeId,
+    /// Its haproxy.cfg.
+    pub haproxy_cfg: String,
+}
+
+/// What a spec would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetPlan {
+    /// The revision compared with.
+    pub base: Option<Revision>,
+    /// The difference as a unified diff.
+    pub diff: String,
+    /// What each node would do.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// What one node would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// Which node.
+    pub node: NodeId,
+    /// Its steps, or why it cannot say.
+    pub outcome: Result<Steps, String>,
+}
+
+/// What it takes to bring one HAProxy to a spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steps {
+    /// How much.
+    pub change: Change,
+    /// In words, in order.
+    pub steps: Vec<String>,
+    /// Why that much.
+    pub reason: String,
+}
+
+/// A spec to write, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The text.
+    pub spec: String,
+    /// Conditions and words.
+    pub intent: Intent,
+}
+
+/// A revision to return to, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollback {
+    /// Which revision becomes the newest again.
+    pub revision: Revision,
+    /// Conditions and words.
+    pub intent: Intent,
+}
+
+/// Who writes, why, and on which conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Who, as their certificate names them.
+    pub author: String,
+    /// Why, in their words.
+    pub comment: String,
+    /// Refuse unless this is the current revision.
+    pub expect: Option<Revision>,
+    /// Write even without a live majority.
+    pub force: bool,
+    /// Another agent has forwarded this; it is not forwarded again.
+    pub is_forwarded: bool,
+}
+
+/// A write that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What it became.
+    pub header: Header,
+    /// Who has stored it.
+    pub stored_by: Vec<NodeId>,
+    /// How many nodes are known.
+    pub known_nodes: usize,
+    /// A majority has stored it.
+    pub is_committed: bool,
+    /// It was current already, so nothing was written.
+    pub is_unchanged: bool,
+    /// What HAProxy warns of.
+    pub warnings: Vec<Finding>,
+}
+
+/// The revisions that a node keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The line of history, newest first.
+    pub revisions: Vec<Header>,
+    /// Revisions that lost, newest first.
+    pub conflicts: Vec<Header>,
+}
