@@ -1,1 +1,47 @@
 //! Whole fleets on real HAProxy, in network namespaces that the tests make and remove.
+//!
+//! A test builds a [`Fleet`]: a switch, one namespace for each node with its agent and its HAProxy, and one outside
+//! them for clients and servers. Each fault is a line: `fleet.kill_agent(1)`, `fleet.cut(2)`, `fleet.node(3).stop()`.
+//! What a test sees, it sees as users do: through the `hafleet` command and through requests to each HAProxy.
+//!
+//! - [`machine`]: what a test needs of the machine, and what it says when that is missing.
+//! - [`namespace`] and [`network`]: namespaces, the switch between them, and cuts.
+//! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and the faults.
+//! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
+//! - [`backend`], [`request`], [`load`]: servers, single requests, and requests at a steady rate.
+//! - [`spec`]: the specs that tests apply.
+//! - [`stranger`]: peers that say what no agent would.
+//!
+//! Nothing outlives a test: guards kill and remove what it made, and the next test removes what a killed one left.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a harness fails by panicking, so that the test fails with the reason"
+)]
+
+pub mod agent;
+pub mod authority;
+pub mod backend;
+pub mod client;
+pub mod deadline;
+pub mod fleet;
+pub mod load;
+pub mod machine;
+pub mod namespace;
+pub mod network;
+pub mod node;
+pub mod process;
+pub mod request;
+pub mod scratch;
+pub mod spec;
+pub mod stranger;
+
+pub use client::{Client, Finished};
+pub use deadline::{wait_for, wait_until};
+pub use fleet::Fleet;
+pub use machine::can_make_namespaces;
+pub use namespace::Namespace;
+pub use node::Node;

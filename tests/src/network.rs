@@ -1,0 +1,88 @@
+//! The switch between namespaces, and cuts in it.
+//!
+//! A cut drops what two addresses send each other, in both directions and without a word, as a failed network does:
+//! neither side sees a link go down or a connection refused.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::namespace::{Namespace, ip};
+
+const RULES: &str = "table bridge cuts {
+    set pairs { type ipv4_addr . ipv4_addr; }
+    chain between {
+        type filter hook forward priority 0; policy accept;
+        ip saddr . ip daddr @pairs drop
+    }
+}";
+
+/// A switch in a namespace of its own.
+#[derive(Debug)]
+pub struct Network {
+    switch: Namespace,
+    ports: AtomicU32,
+}
+
+impl Network {
+    /// A switch without ports.
+    pub fn new() -> Self {
+        let switch = Namespace::new("switch");
+        ip(&[
+            "-n",
+            switch.name(),
+            "link",
+            "add",
+            "bridge",
+            "type",
+            "bridge",
+        ]);
+        ip(&["-n", switch.name(), "link", "set", "bridge", "up"]);
+        switch.output(Command::new("nft").arg(RULES));
+        Self {
+            switch,
+            ports: AtomicU32::new(0),
+        }
+    }
+
+    /// Connects `namespace` under `address`, in a network of 24 bits.
+    pub fn attach(&self, namespace: &Namespace, address: Ipv4Addr) {
+        let (switch, name) = (self.switch.name(), namespace.name());
+        let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
+        let wire = ["type", "veth", "peer", "name", "eth0", "netns", name];
+        ip(&[&["-n", switch, "link", "add", &port][..], &wire].concat());
+        ip(&["-n", switch, "link", "set", &port, "master", "bridge", "up"]);
+        ip(&[
+            "-n",
+            name,
+            "address",
+            "add",
+            &format!("{address}/24"),
+            "dev",
+            "eth0",
+        ]);
+        ip(&["-n", name, "link", "set", "eth0", "up"]);
+    }
+
+    /// Nothing passes between `one` and `other` from now on.
+    pub fn cut(&self, one: Ipv4Addr, other: Ipv4Addr) {
+        self.change("add", one, other);
+    }
+
+    /// All passes again.
+    pub fn heal(&self, one: Ipv4Addr, other: Ipv4Addr) {
+        self.change("delete", one, other);
+    }
+
+    fn change(&self, verb: &str, one: Ipv4Addr, other: Ipv4Addr) {
+        let pairs = format!("{{ {one} . {other}, {other} . {one} }}");
+        self.switch
+            .output(Command::new("nft").args([verb, "element", "bridge", "cuts", "pairs", &pairs]));
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new()
+    }
+}
