@@ -1,1 +1,21 @@
-//! The daemon: composes the other crates into reconcile loops.
+//! The daemon: composes the other crates into reconcile loops. Nothing else composes.
+//!
+//! - [`config`]: the agent's file and environment.
+//! - [`run`]: start and end of an agent; which part gets what.
+//! - [`reconcile`]: the one shape of everything that acts.
+//! - [`data_plane`]: the loop that brings HAProxy to the fleet's spec.
+//! - [`fleet`]: what the administration API asks, answered from cluster and HAProxy.
+//! - [`forward`]: calls that another agent has to answer.
+//! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
+
+mod candidate;
+pub mod config;
+mod data_plane;
+mod fleet;
+mod forward;
+mod log;
+pub mod reconcile;
+mod run;
+
+pub use config::{Config, ConfigError};
+pub use run::{AgentError, check, run};

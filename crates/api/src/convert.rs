@@ -1,12 +1,23 @@
-//! Domain types as messages of the wire. The other direction is a few fields, read where the call is served.
+//! Domain types as messages of the wire, and back where an agent reads what another one answered.
 
-use hafleet_model::report::{ApplyState, DataPlane, DataPlaneHealth};
+use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Finding;
-use hafleet_model::{Header, NodeId};
+use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
 use pbjson_types::Timestamp;
 
-use crate::fleet::{FleetPlan, LeaderRole, NodePlan, NodeStatus, Status, Written};
+use crate::fleet::{FleetPlan, LeaderRole, NodePlan, NodeStatus, Status, Steps, Written};
 use crate::v1;
+
+/// A message of another agent that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the other agent's answer has no usable {field}")]
+pub struct BadAnswer {
+    field: &'static str,
+}
+
+fn bad<E>(field: &'static str) -> impl FnOnce(E) -> BadAnswer {
+    move |_| BadAnswer { field }
+}
 
 /// Milliseconds since 1970 as protobuf has them.
 fn timestamp(ms: i64) -> Timestamp {
@@ -112,6 +123,7 @@ impl From<Header> for v1::RevisionInfo {
             revision: header.stamp.revision.to_string(),
             digest: header.stamp.digest.to_string(),
             parent: header.parent.map(|parent| parent.revision.to_string()).unwrap_or_default(),
+            parent_digest: header.parent.map(|parent| parent.digest.to_string()).unwrap_or_default(),
             author: header.author,
             comment: header.comment,
             written_at: Some(timestamp(header.written_at_ms)),
@@ -165,6 +177,114 @@ impl From<Written> for v1::WriteSpecResponse {
             committed: written.is_committed,
             unchanged: written.is_unchanged,
             warnings: written.warnings.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::RevisionInfo> for Header {
+    type Error = BadAnswer;
+
+    fn try_from(info: v1::RevisionInfo) -> Result<Self, BadAnswer> {
+        let stamp = |revision: &str, digest: &str| -> Result<Stamp, BadAnswer> {
+            Ok(Stamp {
+                revision: revision.parse().map_err(bad("revision"))?,
+                digest: digest.parse().map_err(bad("digest"))?,
+            })
+        };
+        let parent = match info.parent.as_str() {
+            "" => None,
+            parent => Some(stamp(parent, &info.parent_digest)?),
+        };
+        let written_at = info.written_at.unwrap_or_default();
+        Ok(Self {
+            kind: DocumentKind::Spec,
+            stamp: stamp(&info.revision, &info.digest)?,
+            parent,
+            author: info.author,
+            comment: info.comment,
+            written_at_ms: written_at.seconds.saturating_mul(1_000) + i64::from(written_at.nanos / 1_000_000),
+        })
+    }
+}
+
+impl From<v1::Finding> for Finding {
+    fn from(finding: v1::Finding) -> Self {
+        let known = |number: u64| (number != 0).then_some(number);
+        Self {
+            path: finding.path,
+            line: known(finding.line),
+            column: known(finding.column),
+            message: finding.message,
+        }
+    }
+}
+
+impl TryFrom<v1::WriteSpecResponse> for Written {
+    type Error = BadAnswer;
+
+    fn try_from(written: v1::WriteSpecResponse) -> Result<Self, BadAnswer> {
+        let stored_by: Result<_, _> = written.stored_by.into_iter().map(NodeId::new).collect();
+        Ok(Self {
+            header: written.revision.ok_or(BadAnswer { field: "revision" })?.try_into()?,
+            stored_by: stored_by.map_err(bad("stored_by"))?,
+            known_nodes: usize::try_from(written.known_nodes).unwrap_or(usize::MAX),
+            is_committed: written.committed,
+            is_unchanged: written.unchanged,
+            warnings: written.warnings.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+impl TryFrom<v1::NodePlan> for NodePlan {
+    type Error = BadAnswer;
+
+    fn try_from(plan: v1::NodePlan) -> Result<Self, BadAnswer> {
+        let node = NodeId::new(plan.node_id).map_err(bad("node_id"))?;
+        if !plan.error.is_empty() {
+            return Ok(Self { node, outcome: Err(plan.error) });
+        }
+        let change = [Change::Nothing, Change::Runtime, Change::Reload, Change::Start]
+            .into_iter()
+            .find(|change| change.as_str() == plan.change)
+            .ok_or(BadAnswer { field: "change" })?;
+        Ok(Self { node, outcome: Ok(Steps { change, steps: plan.steps, reason: plan.reason }) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hafleet_model::{Digest, Revision, Term};
+
+    #[test]
+    fn what_an_agent_answers_reads_back_as_it_was() {
+        let stamp = |sequence| Stamp { revision: Revision::new(Term(4), sequence), digest: Digest::of(b"x") };
+        let written = Written {
+            header: Header {
+                kind: DocumentKind::Spec,
+                stamp: stamp(2),
+                parent: Some(stamp(1)),
+                author: "ada (admin)".into(),
+                comment: "more".into(),
+                written_at_ms: 1_700_000_000_123,
+            },
+            stored_by: vec![NodeId::new("lb1").unwrap()],
+            known_nodes: 3,
+            is_committed: false,
+            is_unchanged: false,
+            warnings: vec![Finding::new("global", "hm")],
+        };
+        let message = v1::WriteSpecResponse::from(written.clone());
+        assert_eq!(Written::try_from(message).unwrap(), written);
+        assert!(Written::try_from(v1::WriteSpecResponse::default()).is_err());
+    }
+
+    #[test]
+    fn plans_read_back_as_they_were() {
+        let steps = Steps { change: Change::Runtime, steps: vec!["set weight".into()], reason: "weights".into() };
+        for outcome in [Ok(steps), Err("no".to_owned())] {
+            let plan = NodePlan { node: NodeId::new("lb1").unwrap(), outcome };
+            assert_eq!(NodePlan::try_from(v1::NodePlan::from(plan.clone())).unwrap(), plan);
         }
     }
 }

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 const DOMAIN: &str = "hafleet";
 
 /// Why a call was not done. Nothing was changed, unless the text says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The spec is not valid.
     #[error("the spec is not valid")]
@@ -70,6 +70,9 @@ pub enum Failure {
     /// It took too long.
     #[error("{0}")]
     TimedOut(String),
+    /// Another agent, to which the call was forwarded, refused it; its words and details are passed on.
+    #[error("{}", .0.message())]
+    Answered(Box<Status>),
     /// The agent itself failed; its log has more.
     #[error("{0}")]
     Internal(String),
@@ -120,6 +123,9 @@ impl From<Failure> for Status {
                 details.set_error_info(reason::NO_LEADER, DOMAIN, HashMap::<String, String>::new());
                 Code::Unavailable
             }
+            Failure::Answered(status) => {
+                return Self::with_details(status.code(), status.message(), status.details().to_vec().into());
+            }
             Failure::TimedOut(_) => Code::DeadlineExceeded,
             Failure::Internal(_) => Code::Internal,
         };
@@ -134,6 +140,11 @@ fn positioned(finding: &Finding) -> String {
         (Some(line), None) => format!("{line}: {}", finding.message),
         (None, _) => finding.message.clone(),
     }
+}
+
+/// Whether `status` says that nobody leads, so that nothing was written and the call may be made again.
+pub fn is_no_leader(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == reason::NO_LEADER)
 }
 
 /// The findings in a refusal of a spec, as the client got it; empty for any other status.

@@ -7,11 +7,12 @@
 //! - [`v1`]: the generated messages, client and server.
 //! - [`fleet`]: the port that the agent fills.
 //! - [`service`]: the `Admin` service over it.
+//! - [`convert`]: domain types and messages.
 //! - [`access`]: who may call what.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
 
 pub mod access;
-mod convert;
+pub mod convert;
 pub mod failure;
 pub mod fleet;
 pub mod service;

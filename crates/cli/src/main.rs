@@ -1,1 +1,64 @@
-fn main() {}
+//! The `hafleet` command: runs the agent, and is the client of the administration API.
+//!
+//! [`args`] is the command line; each of [`commands`] does one of its commands and returns a [`failure::Failure`]
+//! with the exit status that scripts act on. Nothing here knows how a fleet works: what a command shows or changes
+//! goes through the gRPC API, except for `pki` (files), `agent` (the daemon) and `demo` (a fleet on this machine).
+
+mod args;
+mod client;
+mod commands;
+mod demo;
+mod failure;
+mod print;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command, SpecCommand};
+use crate::failure::Failure;
+use crate::print::Printer;
+
+fn main() -> ExitCode {
+    hafleet_identity::install_default_provider();
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.output);
+    let outcome = match &cli.command {
+        Command::Agent(args) => return commands::agent::run(args, printer),
+        _ => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::from(anyhow::Error::from(error)))
+            .and_then(|runtime| runtime.block_on(run(cli, printer))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
+    let target = &cli.target;
+    match cli.command {
+        Command::Agent(_) => Ok(()),
+        Command::Demo(args) => Box::pin(demo::run(args, printer)).await,
+        Command::Pki(command) => commands::pki::run(command, printer),
+        Command::Status(args) => commands::status::status(&args, target, printer).await,
+        Command::Nodes => commands::status::nodes(target, printer).await,
+        Command::Plan { file } => commands::plan::run(&file, target, printer).await,
+        Command::Apply(args) => commands::apply::apply(&args, target, printer).await,
+        Command::Spec(SpecCommand::Rollback { revision, write }) => {
+            commands::apply::rollback(revision, &write, target, printer).await
+        }
+        Command::Spec(SpecCommand::Check { file }) => commands::check::check(&file, target, printer).await,
+        Command::Spec(command) => commands::spec::run(command, target, printer).await,
+        Command::Render(args) => commands::check::render(&args, target, printer).await,
+        Command::Completions { shell } => commands::manual::completions(shell),
+        Command::Man { dir } => commands::manual::man(dir.as_deref()),
+    }
+}

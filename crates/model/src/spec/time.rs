@@ -32,6 +32,11 @@ impl TimeSpan {
         Self(Duration::from_secs(secs as u64))
     }
 
+    /// So many milliseconds.
+    pub const fn from_millis(millis: u32) -> Self {
+        Self(Duration::from_millis(millis as u64))
+    }
+
     /// The same as a standard duration.
     pub fn duration(self) -> Duration {
         self.0

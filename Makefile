@@ -1,0 +1,77 @@
+# hafleet: the commands that people and CI use. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+CARGO ?= cargo
+# A session may keep builds elsewhere: CARGO_TARGET_DIR is respected everywhere.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := .tools
+PROFILE ?= dev
+PROFILE_DIR := $(if $(filter release,$(PROFILE)),release,debug)
+HAFLEET := $(abspath $(TARGET_DIR))/$(PROFILE_DIR)/hafleet
+
+# Programs that the demo and the tests run, and the Debian and Ubuntu packages that have them.
+RUN_PROGRAMS := haproxy:haproxy iptables:iptables nft:nftables ip:iproute2 cc:gcc
+TEST_PROGRAMS := $(RUN_PROGRAMS) openssl:openssl curl:curl python3:python3
+
+.PHONY: help
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: demo
+demo: deps build ## start a fleet of three on this machine; FOR=30s ends it by itself, NODES=5, DIR=somewhere
+	@$(HAFLEET) demo $(if $(NODES),--nodes $(NODES)) $(if $(DIR),--dir $(DIR)) $(if $(FOR),--for $(FOR))
+
+.PHONY: test
+test: test-deps build ## run all tests (as root for those in network namespaces)
+	@$(if $(filter 0,$(shell id -u)),,echo "not root: tests in network namespaces say so and are left out")
+	HAFLEET_BIN=$(HAFLEET) HAFLEET_PYTHON=$(abspath $(TOOLS))/venv/bin/python scripts/run-tests
+
+.PHONY: lint
+lint: ## what CI asks for before the tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: test-deps ## measure; ONLY=fleet for one group; writes bench-results.json
+	$(CARGO) build --release -p hafleet-cli -p hafleet-tests
+	HAFLEET_BIN=$(abspath $(TARGET_DIR))/release/hafleet $(abspath $(TARGET_DIR))/release/bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: build
+build: ## build the command; PROFILE=release for the fast one
+	@echo "building hafleet ($(PROFILE)); the first build compiles all dependencies and takes a few minutes"
+	$(CARGO) build --profile $(PROFILE) -p hafleet-cli
+
+.PHONY: manual
+manual: build ## write the manual pages and shell completions to $(TARGET_DIR)/manual
+	@mkdir -p $(TARGET_DIR)/manual
+	@$(HAFLEET) man --dir $(TARGET_DIR)/manual
+	@for shell in bash zsh fish; do $(HAFLEET) completions $$shell > $(TARGET_DIR)/manual/hafleet.$$shell; done
+	@echo "manual pages and completions are in $(TARGET_DIR)/manual"
+
+.PHONY: docs
+docs: ## build the book into docs/book (installs mdbook with cargo if it is missing)
+	@command -v mdbook >/dev/null || $(CARGO) install --locked mdbook
+	mdbook build docs
+
+.PHONY: deps
+deps: ## install what the demo needs and this machine lacks
+	@scripts/install-missing $(RUN_PROGRAMS)
+
+.PHONY: test-deps
+test-deps: ## install what the tests need and this machine lacks
+	@scripts/install-missing $(TEST_PROGRAMS)
+	@scripts/install-nextest
+	@$(MAKE) --no-print-directory test-tools
+
+.PHONY: test-tools
+test-tools: $(TOOLS)/venv/.complete ## the Python client's environment in .tools/venv
+
+$(TOOLS)/venv/.complete: tests/python/requirements.txt
+	@scripts/install-python-tools $(TOOLS)/venv $<
+	@touch $@
+
+.PHONY: clean
+clean: ## remove what was built and installed inside this directory
+	$(CARGO) clean
+	rm -rf $(TOOLS) docs/book bench-results.json

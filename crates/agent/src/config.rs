@@ -1,0 +1,281 @@
+//! The agent's file and its environment, read once at start into values that are valid.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format as _, Toml};
+use hafleet_haproxy::HandoverChoice;
+use hafleet_identity::IdentityFiles;
+use hafleet_model::report::NodeContext;
+use hafleet_model::spec::TimeSpan;
+use hafleet_model::{FleetName, NodeId};
+use serde::Deserialize;
+
+/// Before each key of the environment; two underscores stand between a section and its key.
+const ENVIRONMENT_PREFIX: &str = "HAFLEET_AGENT_";
+
+/// Everything an agent is told about itself and its machine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name in the fleet.
+    pub node_id: NodeId,
+    /// The fleet.
+    pub fleet: FleetName,
+    /// Where others reach its gRPC port.
+    pub address: SocketAddr,
+    /// Where it listens; the same unless the machine is behind address translation.
+    pub listen: SocketAddr,
+    /// Agents to meet first, HOST:PORT.
+    pub seeds: Vec<String>,
+    /// Where it keeps its state.
+    pub data_dir: PathBuf,
+    /// Its availability zone.
+    pub zone: Option<String>,
+    /// Its certificate, key and authority.
+    pub tls: IdentityFiles,
+    /// Its HAProxy.
+    pub haproxy: HaproxyConfig,
+    /// Its log.
+    pub log: LogConfig,
+}
+
+impl Config {
+    /// What a configuration of HAProxy may depend on besides the spec.
+    pub fn node_context(&self) -> NodeContext {
+        NodeContext {
+            fleet: self.fleet.to_string(),
+            id: self.node_id.clone(),
+            address: self.haproxy.address,
+            zone: self.zone.clone(),
+            certificate_dir: self.haproxy.certificate_dir.display().to_string(),
+        }
+    }
+}
+
+/// The HAProxy beside the agent.
+#[derive(Debug, Clone)]
+pub struct HaproxyConfig {
+    /// The program; looked up in PATH if absent.
+    pub binary: Option<PathBuf>,
+    /// Where clients reach it, and what a bind on `node` listens on.
+    pub address: IpAddr,
+    /// The certificates that binds name.
+    pub certificate_dir: PathBuf,
+    /// Where runtime sockets are put; their paths have to be short.
+    pub runtime_dir: PathBuf,
+    /// How a new process takes over from the old one.
+    pub handover: HandoverChoice,
+    /// How long new connections settle before an old process is told to finish, where the handover needs that.
+    pub settle: TimeSpan,
+}
+
+/// The agent's log, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// As text or as JSON, one object a line.
+    pub format: LogFormat,
+    /// Which lines, in the notation of tracing's `EnvFilter`.
+    pub filter: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A file or an environment that is no configuration; one line for each fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(Vec<String>);
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    node_id: Option<String>,
+    fleet: FleetName,
+    address: IpAddr,
+    #[serde(default = "default_port")]
+    port: u16,
+    listen: Option<IpAddr>,
+    #[serde(default)]
+    seeds: Vec<String>,
+    #[serde(default = "default_data_dir")]
+    data_dir: PathBuf,
+    zone: Option<String>,
+    #[serde(default)]
+    tls: TlsSection,
+    #[serde(default)]
+    haproxy: HaproxySection,
+    #[serde(default)]
+    log: LogSection,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TlsSection {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Default for TlsSection {
+    fn default() -> Self {
+        let files = IdentityFiles::from_directory(Path::new("/etc/hafleet/identity"));
+        Self { ca: files.ca, certificate: files.certificate, key: files.key }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HaproxySection {
+    binary: Option<PathBuf>,
+    address: Option<IpAddr>,
+    certificate_dir: Option<PathBuf>,
+    runtime_dir: Option<PathBuf>,
+    handover: HandoverChoice,
+    settle: Option<TimeSpan>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogSection {
+    format: LogFormat,
+    filter: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+/// The port of agents unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7440;
+
+fn default_port() -> u16 {
+    DEFAULT_PORT
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hafleet")
+}
+
+impl Config {
+    /// Reads `path`, and over it the environment: `HAFLEET_AGENT_FLEET` is `fleet`, `HAFLEET_AGENT_LOG__FORMAT` is
+    /// `format` of the section `log`.
+    ///
+    /// # Errors
+    /// Every fault, each naming the file or variable, the key, what was found and what is allowed.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        if !path.is_file() {
+            let message = format!("{}: there is no such file; see `hafleet agent --help`", path.display());
+            return Err(ConfigError(vec![message]));
+        }
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).split("__");
+        let file: File = Figment::new()
+            .merge(Toml::file_exact(path))
+            .merge(environment)
+            .extract()
+            .map_err(|errors| ConfigError(errors.into_iter().map(|error| fault(path, error)).collect()))?;
+        file.validate(path)
+    }
+}
+
+impl File {
+    fn validate(self, path: &Path) -> Result<Config, ConfigError> {
+        let mut faults = Vec::new();
+        let node_id = self.node_id.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
+        let node_id = NodeId::new(node_id).map_err(|error| faults.push(format!("node_id: {error}"))).ok();
+        let mut seeds = Vec::new();
+        for seed in &self.seeds {
+            match with_port(seed) {
+                Some(seed) => seeds.push(seed),
+                None => faults.push(format!("seeds: {seed:?} is not an address: write HOST or HOST:PORT")),
+            }
+        }
+        if self.port == 0 {
+            faults.push("port: 0 is not allowed: 1 to 65535 are".into());
+        }
+        for (key, address) in [("address", Some(self.address)), ("haproxy.address", self.haproxy.address)] {
+            if address.is_some_and(|address| address.is_unspecified()) {
+                faults.push(format!("{key}: {} is no address that others can reach", self.address));
+            }
+        }
+        let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
+            return Err(ConfigError(faults.into_iter().map(|fault| format!("{}: {fault}", path.display())).collect()));
+        };
+        Ok(Config {
+            node_id,
+            fleet: self.fleet,
+            address: SocketAddr::new(self.address, self.port),
+            listen: SocketAddr::new(self.listen.unwrap_or(self.address), self.port),
+            seeds,
+            haproxy: HaproxyConfig {
+                binary: self.haproxy.binary,
+                address: self.haproxy.address.unwrap_or(self.address),
+                certificate_dir: self
+                    .haproxy
+                    .certificate_dir
+                    .unwrap_or_else(|| PathBuf::from("/etc/hafleet/certificates")),
+                runtime_dir: self.haproxy.runtime_dir.unwrap_or_else(|| self.data_dir.join("run")),
+                handover: self.haproxy.handover,
+                settle: self.haproxy.settle.unwrap_or(DEFAULT_SETTLE),
+            },
+            data_dir: self.data_dir,
+            zone: self.zone,
+            tls: IdentityFiles { ca: self.tls.ca, certificate: self.tls.certificate, key: self.tls.key },
+            log: LogConfig { format: self.log.format, filter: self.log.filter },
+        })
+    }
+}
+
+/// Longer than the round trip of nearly all clients.
+const DEFAULT_SETTLE: TimeSpan = TimeSpan::from_millis(200);
+
+fn with_port(seed: &str) -> Option<String> {
+    let (host, port) = match seed.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+        Some(_) if seed.parse::<std::net::Ipv6Addr>().is_ok() => return Some(format!("[{seed}]:{DEFAULT_PORT}")),
+        Some(_) => return None,
+        None => (seed, DEFAULT_PORT),
+    };
+    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.[]:".contains(c));
+    (is_host && port != 0).then(|| format!("{host}:{port}"))
+}
+
+/// One fault of the file or the environment in one line.
+fn fault(path: &Path, error: figment::Error) -> String {
+    let source = error.metadata.as_ref().map_or_else(
+        || path.display().to_string(),
+        |metadata| match &metadata.source {
+            Some(figment::Source::File(file)) => file.display().to_string(),
+            _ => "environment".to_owned(),
+        },
+    );
+    let key = error.path.join(".");
+    let problem = match &error.kind {
+        Kind::UnknownField(found, known) => {
+            let nearest = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
+            let hint = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
+            return format!("{source}: {key}: unknown key `{found}`; {hint}known here: {}", known.join(", "));
+        }
+        Kind::MissingField(field) => return format!("{source}: `{field}` is missing"),
+        kind => kind.to_string(),
+    };
+    if key.is_empty() { format!("{source}: {problem}") } else { format!("{source}: {key}: {problem}") }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,167 @@
+//! The loop that brings this node's HAProxy to the fleet's spec, and says how that goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hafleet_cluster::Cluster;
+use hafleet_haproxy::{Proxy, Rendered};
+use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
+use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
+use tokio::sync::watch;
+
+use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
+
+/// HAProxy is asked for its health at this pace; a spec that it refused is tried again after the pauses.
+pub(crate) const PACE: Pace = Pace {
+    interval: Duration::from_secs(1),
+    first_pause: Duration::from_secs(15),
+    longest_pause: Duration::from_secs(300),
+};
+
+/// What HAProxy runs is compared with the spec at every so many rounds, though neither is known to have changed.
+const ROUNDS_BETWEEN_COMPARISONS: u32 = 10;
+
+/// The longest reason that is published, in bytes; gossip carries it.
+const MAX_REASON_BYTES: usize = 800;
+
+/// One HAProxy and the spec that it should run.
+pub(crate) struct DataPlaneLoop {
+    proxy: Proxy,
+    cluster: Cluster,
+    spec: watch::Receiver<Option<Arc<Document>>>,
+    wanted: Option<Wanted>,
+    state: ApplyState,
+    rounds: u32,
+}
+
+/// The spec's configuration for this node.
+struct Wanted {
+    stamp: Stamp,
+    rendered: Rendered,
+}
+
+impl DataPlaneLoop {
+    pub(crate) fn new(proxy: Proxy, cluster: Cluster) -> Self {
+        let mut spec = cluster.document(DocumentKind::Spec);
+        spec.mark_changed();
+        let state = proxy.applied_revision().map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
+            revision,
+            change: Change::Nothing,
+        });
+        Self { proxy, cluster, spec, wanted: None, state, rounds: 0 }
+    }
+
+    async fn bring(&mut self, document: &Document) -> Outcome {
+        let revision = document.revision();
+        if let Err(reason) = self.render(document) {
+            return self.refuse(revision, &reason);
+        }
+        if self.state.running() != Some(revision) {
+            self.publish(ApplyState::Applying { revision });
+        }
+        let Some(wanted) = &self.wanted else { return Outcome::Done };
+        match self.proxy.apply(&wanted.rendered, revision).await {
+            Ok(applied) => {
+                self.accept(revision, applied.change, &applied.to_string());
+                Outcome::Done
+            }
+            Err(error) => self.refuse(revision, &error.to_string()),
+        }
+    }
+
+    /// Keeps the configuration of `document`, rendering it only when it is another than the last.
+    fn render(&mut self, document: &Document) -> Result<(), String> {
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.stamp == document.stamp()) {
+            return Ok(());
+        }
+        self.wanted = None;
+        let loaded = spec::load(document.body()).map_err(|findings| findings.to_string())?;
+        let rendered = self.proxy.render(&loaded.spec);
+        let rendered = rendered.map_err(|error| loaded.locate(error.into_finding()).to_string())?;
+        self.wanted = Some(Wanted { stamp: document.stamp(), rendered });
+        Ok(())
+    }
+
+    fn accept(&mut self, revision: Revision, change: Change, words: &str) {
+        let is_same = matches!(self.state, ApplyState::Applied { revision: running, .. } if running == revision);
+        if change == Change::Nothing && is_same {
+            return;
+        }
+        tracing::info!(%revision, change = change.as_str(), "{words}");
+        self.publish(ApplyState::Applied { revision, change });
+    }
+
+    fn refuse(&mut self, revision: Revision, reason: &str) -> Outcome {
+        let error = shorten(reason);
+        let running = self.proxy.applied_revision();
+        self.publish(ApplyState::Failed { revision, error: error.clone(), running });
+        Outcome::Failed(error)
+    }
+
+    fn publish(&mut self, state: ApplyState) {
+        if self.state == state {
+            return;
+        }
+        self.state = state.clone();
+        self.cluster.report(|report| report.apply = state);
+    }
+
+    async fn observe(&mut self) -> DataPlane {
+        let data_plane = self.proxy.observe().await;
+        let observed = data_plane.clone();
+        self.cluster.report(move |report| report.data_plane = observed);
+        data_plane
+    }
+}
+
+#[async_trait]
+impl Reconcile for DataPlaneLoop {
+    const NAME: &'static str = "haproxy";
+
+    async fn changed(&mut self) {
+        if self.spec.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn reconcile(&mut self, activation: Activation) -> Outcome {
+        let document = self.spec.borrow_and_update().clone();
+        let Some(document) = document else {
+            self.observe().await;
+            return Outcome::Inert("the fleet has no spec yet");
+        };
+        if activation == Activation::Timer {
+            self.rounds = self.rounds.wrapping_add(1);
+            let is_up = self.observe().await.health == DataPlaneHealth::Up;
+            if is_up && !self.rounds.is_multiple_of(ROUNDS_BETWEEN_COMPARISONS) {
+                return Outcome::Done;
+            }
+        }
+        let outcome = self.bring(&document).await;
+        self.observe().await;
+        outcome
+    }
+}
+
+/// The beginning of `reason` in one line, short enough to be published.
+fn shorten(reason: &str) -> String {
+    let line = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    if line.len() <= MAX_REASON_BYTES {
+        return line;
+    }
+    let end = (0..=MAX_REASON_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &line[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_reason_is_one_short_line() {
+        assert_eq!(shorten("a\n  b\n"), "a; b");
+        let long = shorten(&"ü".repeat(1_000));
+        assert!(long.len() <= MAX_REASON_BYTES + '…'.len_utf8() && long.ends_with('…'));
+    }
+}

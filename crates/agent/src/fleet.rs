@@ -1,0 +1,295 @@
+//! What the administration API asks, answered from the cluster and this node's HAProxy.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+use hafleet_api::fleet::{
+    FleetPlan, History, Intent, LeaderRole, NodePlan, NodeStatus, Rendering, Rollback, Scope, Status, Write, Written,
+};
+use hafleet_api::{Failure, Fleet};
+use hafleet_cluster::{Cluster, Expect, Role, View, WriteError, WriteRequest};
+use hafleet_haproxy::Inspector;
+use hafleet_model::spec::Finding;
+use hafleet_model::{DocumentKind, FleetName, Header, NodeId, Revision, diff};
+use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
+
+use crate::candidate::Candidate;
+use crate::forward::{Forward, Unanswered};
+
+/// How long a write waits for a leader to be there.
+const LEADER_WAIT: Duration = Duration::from_secs(20);
+/// Between two attempts to hand a write to a leader that is just changing.
+const LEADER_RETRY: Duration = Duration::from_millis(100);
+
+/// This agent's answer to the administration API.
+pub(crate) struct AgentFleet {
+    name: FleetName,
+    node: NodeId,
+    cluster: Cluster,
+    inspector: Inspector,
+}
+
+impl AgentFleet {
+    pub(crate) fn new(name: FleetName, node: NodeId, cluster: Cluster, inspector: Inspector) -> Self {
+        Self { name, node, cluster, inspector }
+    }
+
+    fn status_of(&self, view: &View) -> Status {
+        let leadership = &view.leadership;
+        let role = match &leadership.role {
+            Role::Leader => LeaderRole::Leader,
+            Role::Follower => LeaderRole::Follower,
+            Role::Settling { reason } => LeaderRole::Settling(reason.clone()),
+            Role::Unfit { reason } => LeaderRole::Unfit(reason.clone()),
+        };
+        let node = |member: &hafleet_cluster::Member| NodeStatus {
+            report: member.report.clone(),
+            dead: member.liveness.dead_reason().map(str::to_owned),
+        };
+        let spec = self.cluster.document(DocumentKind::Spec).borrow().clone();
+        Status {
+            fleet: self.name.clone(),
+            node: self.node.clone(),
+            role,
+            leader: leadership.leader.clone(),
+            term: leadership.term,
+            nodes: view.members.iter().map(node).collect(),
+            spec: spec.map(|document| document.header().clone()),
+            conflicts: self.cluster.conflicts(DocumentKind::Spec).unwrap_or_default(),
+            majority: view.majority(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        }
+    }
+
+    /// Hands a write to the leader, wherever that is, waiting for one to be there.
+    async fn through_leader<F, G>(&self, intent: &Intent, here: F, there: G) -> Result<Written, Failure>
+    where
+        F: AsyncFn() -> Result<Written, WriteFailure>,
+        G: AsyncFn(Forward) -> Result<Written, Unanswered>,
+    {
+        let deadline = Instant::now() + LEADER_WAIT;
+        loop {
+            let reason = match here().await {
+                Ok(written) => return Ok(written),
+                Err(WriteFailure::Final(failure)) => return Err(failure),
+                Err(WriteFailure::NotLeader { leader: None, reason }) => reason,
+                Err(WriteFailure::NotLeader { leader: Some(_), reason }) if intent.is_forwarded => reason,
+                Err(WriteFailure::NotLeader { leader: Some(leader), .. }) => {
+                    match there(Forward::to(&self.cluster, &leader)?).await {
+                        Ok(written) => return Ok(written),
+                        Err(Unanswered::Final(failure)) => return Err(failure),
+                        Err(Unanswered::NotSent(reason)) => reason,
+                    }
+                }
+            };
+            if intent.is_forwarded || Instant::now() >= deadline {
+                return Err(Failure::NoLeader { reason });
+            }
+            tokio::time::sleep(LEADER_RETRY).await;
+        }
+    }
+
+    /// Writes `spec` here, if this node leads.
+    async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
+        self.lead()?;
+        let warnings = self.validate(spec).await.map_err(WriteFailure::Final)?;
+        if let Some(unchanged) = self.unchanged(spec, intent) {
+            return Ok(Written { warnings, ..unchanged });
+        }
+        let written = self
+            .cluster
+            .write(WriteRequest {
+                kind: DocumentKind::Spec,
+                body: spec.into(),
+                expect: intent.expect.map_or(Expect::Any, Expect::Revision),
+                author: intent.author.clone(),
+                comment: intent.comment.clone(),
+                force: intent.force,
+            })
+            .await
+            .map_err(WriteFailure::from)?;
+        Ok(Written {
+            header: written.header,
+            stored_by: written.stored_by,
+            known_nodes: written.known_members,
+            is_committed: written.committed,
+            is_unchanged: false,
+            warnings,
+        })
+    }
+
+    /// Ends early on a node that does not lead, so that only the leader validates.
+    fn lead(&self) -> Result<(), WriteFailure> {
+        let view = self.cluster.view();
+        let view = view.borrow();
+        match &view.leadership.role {
+            Role::Leader => Ok(()),
+            role => {
+                let leader = view.leadership.leader.clone().filter(|leader| *leader != self.node);
+                Err(WriteFailure::NotLeader { leader, reason: role.to_string() })
+            }
+        }
+    }
+
+    async fn validate(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
+        Candidate::read(spec, &self.inspector)?.check(&self.inspector).await
+    }
+
+    /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
+    fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Written> {
+        let current = self.cluster.document(DocumentKind::Spec).borrow().clone()?;
+        let is_expected = intent.expect.is_none_or(|expected| expected == current.revision());
+        (current.body() == spec && is_expected).then(|| Written {
+            header: current.header().clone(),
+            stored_by: Vec::new(),
+            known_nodes: self.cluster.view().borrow().members.len(),
+            is_committed: true,
+            is_unchanged: true,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn body_of(&self, revision: Revision) -> Result<String, Failure> {
+        let found = self.cluster.revision(DocumentKind::Spec, revision);
+        let found = found.map_err(|error| Failure::Internal(error.to_string()))?;
+        found.map(|document| document.body().to_owned()).ok_or(Failure::UnknownRevision(revision))
+    }
+}
+
+/// Why a write was not done here.
+enum WriteFailure {
+    /// Another node has to do it.
+    NotLeader { leader: Option<NodeId>, reason: String },
+    /// Nobody will.
+    Final(Failure),
+}
+
+impl From<WriteError> for WriteFailure {
+    fn from(error: WriteError) -> Self {
+        let words = error.to_string();
+        Self::Final(match error {
+            WriteError::NotLeader { leader, .. } => return Self::NotLeader { leader, reason: words },
+            WriteError::NoMajority { live, known, needed } => Failure::NoMajority { live, known, needed },
+            WriteError::Conflict { expected: Some(expected), current } => Failure::Conflict { expected, current },
+            _ => Failure::Internal(words),
+        })
+    }
+}
+
+#[async_trait]
+impl Fleet for AgentFleet {
+    fn status(&self) -> Status {
+        let view = self.cluster.view();
+        let view = view.borrow().clone();
+        self.status_of(&view)
+    }
+
+    fn watch(&self) -> BoxStream<'static, Status> {
+        let fleet = Self {
+            name: self.name.clone(),
+            node: self.node.clone(),
+            cluster: self.cluster.clone(),
+            inspector: self.inspector.clone(),
+        };
+        WatchStream::new(self.cluster.view()).map(move |view| fleet.status_of(&view)).boxed()
+    }
+
+    async fn check(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
+        self.validate(spec).await
+    }
+
+    async fn render(&self, spec: Option<&str>, node: Option<NodeId>) -> Result<Rendering, Failure> {
+        if let Some(node) = node.filter(|node| *node != self.node) {
+            let is_known = self.cluster.view().borrow().members.iter().any(|member| member.report.id == node);
+            if !is_known {
+                return Err(Failure::UnknownNode(node));
+            }
+            return Forward::to(&self.cluster, &node)?.render(spec).await;
+        }
+        let text = match spec {
+            Some(text) => text.to_owned(),
+            None => self.spec(None).await?.1,
+        };
+        let candidate = Candidate::read(&text, &self.inspector)?;
+        Ok(Rendering { node: self.node.clone(), haproxy_cfg: self.inspector.preview(candidate.rendered()) })
+    }
+
+    async fn plan(&self, spec: &str, scope: Scope) -> Result<FleetPlan, Failure> {
+        let candidate = Candidate::read(spec, &self.inspector)?;
+        candidate.check(&self.inspector).await?;
+        let base = self.cluster.document(DocumentKind::Spec).borrow().clone();
+        let name = base.as_ref().map_or_else(|| "nothing".to_owned(), |base| base.revision().to_string());
+        let diff = diff::unified(&name, base.as_ref().map_or("", |base| base.body()), "this spec", spec);
+        let here = NodePlan { node: self.node.clone(), outcome: candidate.plan(&self.inspector).await };
+        let mut nodes = vec![here];
+        if scope == Scope::Fleet {
+            nodes.extend(join_all(self.others().into_iter().map(|node| self.plan_there(node, spec))).await);
+            nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        }
+        Ok(FleetPlan { base: base.map(|base| base.revision()), diff, nodes })
+    }
+
+    async fn apply(&self, write: Write) -> Result<Written, Failure> {
+        let (spec, intent) = (&write.spec, &write.intent);
+        self.through_leader(intent, async || self.write_here(spec, intent).await, async |leader: Forward| {
+            leader.apply(&write).await
+        })
+        .await
+    }
+
+    async fn rollback(&self, rollback: Rollback) -> Result<Written, Failure> {
+        let intent = &rollback.intent;
+        let here = async || {
+            self.lead()?;
+            let spec = self.body_of(rollback.revision).map_err(WriteFailure::Final)?;
+            let comment = match intent.comment.as_str() {
+                "" => format!("back to {}", rollback.revision),
+                comment => comment.to_owned(),
+            };
+            self.write_here(&spec, &Intent { comment, ..intent.clone() }).await
+        };
+        self.through_leader(intent, here, async |leader: Forward| leader.rollback(&rollback).await).await
+    }
+
+    async fn spec(&self, revision: Option<Revision>) -> Result<(Header, String), Failure> {
+        let document = match revision {
+            None => self.cluster.document(DocumentKind::Spec).borrow().clone().ok_or(Failure::NoSpec)?,
+            Some(revision) => self
+                .cluster
+                .revision(DocumentKind::Spec, revision)
+                .map_err(|error| Failure::Internal(error.to_string()))?
+                .ok_or(Failure::UnknownRevision(revision))?
+                .into(),
+        };
+        Ok((document.header().clone(), document.body().to_owned()))
+    }
+
+    async fn history(&self) -> Result<History, Failure> {
+        let internal = |error: &dyn std::fmt::Display| Failure::Internal(error.to_string());
+        Ok(History {
+            revisions: self.cluster.history(DocumentKind::Spec).map_err(|error| internal(&error))?,
+            conflicts: self.cluster.conflicts(DocumentKind::Spec).map_err(|error| internal(&error))?,
+        })
+    }
+}
+
+impl AgentFleet {
+    /// The live nodes but this one.
+    fn others(&self) -> Vec<NodeId> {
+        let view = self.cluster.view();
+        let view = view.borrow();
+        let live = view.members.iter().filter(|member| member.liveness.is_live());
+        live.map(|member| member.report.id.clone()).filter(|node| *node != self.node).collect()
+    }
+
+    async fn plan_there(&self, node: NodeId, spec: &str) -> NodePlan {
+        match Forward::to(&self.cluster, &node) {
+            Ok(forward) => forward.plan(spec).await,
+            Err(failure) => NodePlan { node, outcome: Err(failure.to_string()) },
+        }
+    }
+}

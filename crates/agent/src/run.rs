@@ -1,0 +1,210 @@
+//! Start and end of an agent: which part gets what, and in which order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hafleet_api::AdminService;
+use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, Store, StoreError, Timing};
+use hafleet_haproxy::{OpenError, Proxy, Settings};
+use hafleet_identity::{Credentials, CredentialsError, Incoming};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::data_plane::{self, DataPlaneLoop};
+use crate::fleet::AgentFleet;
+use crate::{log, reconcile};
+
+/// Why an agent did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The log's settings are wrong.
+    #[error("{0}")]
+    Log(String),
+    /// The certificate, key or authority cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The certificate is another node's.
+    #[error("{certificate} is the certificate of {found}, but this is node {node} of fleet {fleet}; issue one with `hafleet pki issue --node {node}`, or set node_id and fleet to the certificate's")]
+    WrongIdentity {
+        /// The certificate's file.
+        certificate: String,
+        /// Whom it names.
+        found: String,
+        /// This node.
+        node: String,
+        /// Its fleet.
+        fleet: String,
+    },
+    /// A directory cannot be made.
+    #[error("{path}: {source}; make it, or let the agent's user write there")]
+    Directory {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// HAProxy cannot be used.
+    #[error(transparent)]
+    Haproxy(#[from] OpenError),
+    /// The port cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another agent running, or is `address` in agent.toml not one of this machine's?")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The cluster could not begin, or a part of it died.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The gRPC server ended.
+    #[error("the gRPC server ended: {0}")]
+    Server(String),
+    /// The operating system refused something that every agent needs.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// Everything that would keep an agent from starting with `config`, in words; empty if nothing would.
+pub async fn check(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut note = |problem: Option<String>| problems.extend(problem);
+    note(credentials(config).err().map(|error| error.to_string()));
+    note(directories(config).err().map(|error| error.to_string()));
+    note(Proxy::probe(&settings(config)).await.err().map(|error| error.to_string()));
+    note(listen(config.listen).await.err().map(|error| error.to_string()));
+    for seed in &config.seeds {
+        let unresolved = tokio::net::lookup_host(seed).await.err();
+        note(unresolved.map(|error| format!("seeds: {seed} cannot be resolved: {error}")));
+    }
+    problems
+}
+
+/// Runs an agent until it is told to stop (SIGTERM or SIGINT). HAProxy goes on serving after it.
+///
+/// # Errors
+/// Why it did not start, or which part of it died.
+pub async fn run(config: Config) -> Result<(), AgentError> {
+    log::begin(&config.log).map_err(AgentError::Log)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let credentials = Arc::new(credentials(&config)?);
+    directories(&config)?;
+    let store = Store::open(&config.data_dir.join("state.redb"))?;
+    let listener = listen(config.listen).await?;
+    let proxy = Proxy::open(settings(&config)).await?;
+    let (cluster, peer) = Cluster::start(cluster_config(&config), store, Arc::clone(&credentials)).await?;
+    tracing::info!(node = %config.node_id, fleet = %config.fleet, address = %config.address, "agent started");
+
+    let stop = CancellationToken::new();
+    let inspector = proxy.inspector();
+    let fleet = AgentFleet::new(config.fleet.clone(), config.node_id.clone(), cluster.clone(), inspector);
+    let data_plane = DataPlaneLoop::new(proxy, cluster.clone());
+    let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
+    let incoming = Incoming::new(listener, &credentials).map_err(|error| AgentError::Server(error.to_string()))?;
+    let server = serve(incoming, fleet, peer, stop.clone());
+    let mut server = tokio::spawn(server);
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        error = cluster.failed() => Err(error.into()),
+        ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
+        ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
+    };
+    tracing::info!("agent stops; HAProxy goes on serving");
+    cluster.shutdown().await;
+    stop.cancel();
+    if !data_plane.is_finished() {
+        // A reload that is under way is brought to its end.
+        let _ = data_plane.await;
+    }
+    server.abort();
+    ended
+}
+
+async fn serve<P>(
+    incoming: Incoming,
+    fleet: AgentFleet,
+    peer: P,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    P: tower_service::PeerService,
+{
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving).await;
+    tonic::transport::Server::builder()
+        .add_service(health_service)
+        .add_service(hafleet_api::reflection()?)
+        .add_service(AdminService::server(Arc::new(fleet)))
+        .add_service(peer)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+fn credentials(config: &Config) -> Result<Credentials, AgentError> {
+    let credentials = Credentials::load(&config.tls)?;
+    let expected = hafleet_identity::Identity::node(config.fleet.clone(), config.node_id.clone());
+    if *credentials.identity() != expected {
+        return Err(AgentError::WrongIdentity {
+            certificate: config.tls.certificate.display().to_string(),
+            found: credentials.identity().to_string(),
+            node: config.node_id.to_string(),
+            fleet: config.fleet.to_string(),
+        });
+    }
+    Ok(credentials)
+}
+
+fn directories(config: &Config) -> Result<(), AgentError> {
+    for path in [&config.data_dir, &config.data_dir.join("haproxy"), &config.haproxy.runtime_dir] {
+        make(path).map_err(|source| AgentError::Directory { path: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+/// Makes a directory that only the agent's user may enter, and tries to write there.
+fn make(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        binary: config.haproxy.binary.clone(),
+        data_dir: config.data_dir.join("haproxy"),
+        runtime_dir: config.haproxy.runtime_dir.clone(),
+        handover: config.haproxy.handover,
+        settle: config.haproxy.settle.duration(),
+        node: config.node_context(),
+        ..Settings::default()
+    }
+}
+
+fn cluster_config(config: &Config) -> ClusterConfig {
+    ClusterConfig {
+        fleet: config.fleet.clone(),
+        node_id: config.node_id.clone(),
+        address: config.address,
+        data_address: config.haproxy.address,
+        zone: config.zone.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seeds: config.seeds.clone(),
+        timing: Timing::default(),
+        ..ClusterConfig::default()
+    }
+}

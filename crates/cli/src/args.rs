@@ -1,0 +1,293 @@
+//! The command line: every command and option, as clap reads them and as the manual page and completions show them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hafleet_identity::{PersonName, Role};
+use hafleet_model::spec::TimeSpan;
+use hafleet_model::{FleetName, NodeId, Revision};
+
+/// Run a fleet of HAProxy load balancers as one.
+#[derive(Debug, Parser)]
+#[command(name = "hafleet", version, propagate_version = true, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Where and as whom.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// How to print the answer.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 done, 1 failed, 2 wrong usage or invalid file, 3 refused (revision conflict, no majority), \
+4 unreachable or timed out.";
+
+/// Which fleet to talk to, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// An agent's HOST:PORT (7440 if no port is given); repeat it, and they are tried in turn
+    #[arg(long, global = true, env = "HAFLEET_ENDPOINT", value_delimiter = ',', value_name = "HOST:PORT")]
+    pub endpoint: Vec<String>,
+
+    /// The directory with your ca.pem, cert.pem and key.pem, as `hafleet pki issue` makes it
+    #[arg(long, global = true, env = "HAFLEET_IDENTITY", value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+
+    /// How long a call may take
+    #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent beside an HAProxy
+    Agent(AgentArgs),
+    /// Start a whole fleet on this machine, to look at
+    Demo(DemoArgs),
+    /// Make the fleet's authority, and certificates for nodes and people
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Show the fleet: leader, spec, nodes
+    Status(StatusArgs),
+    /// Show the nodes alone
+    Nodes,
+    /// Show what applying a spec would change, and what each node would do
+    Plan {
+        /// The spec, YAML or JSON; - for standard input
+        file: PathBuf,
+    },
+    /// Make a spec the fleet's
+    Apply(ApplyArgs),
+    /// Read, compare and check specs
+    #[command(subcommand)]
+    Spec(SpecCommand),
+    /// Print the haproxy.cfg that a node would have
+    Render(RenderArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff), or write one page for each command
+    Man {
+        /// Write hafleet.1, hafleet-apply.1 and so on into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Options of `agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The agent's file
+    #[arg(long, default_value = "/etc/hafleet/agent.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Say what is wrong without starting
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many load balancers, each on an address of its own from 127.0.0.11
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub nodes: u8,
+    /// Where the demo keeps everything; a temporary directory if absent
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// End by itself after so long; until Ctrl-C if absent
+    #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
+    pub run_for: Option<Duration>,
+    /// The spec to apply; a small one that is built in if absent
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+}
+
+/// The commands of `pki`.
+#[derive(Debug, Subcommand)]
+pub enum PkiCommand {
+    /// Make the certificate authority of a new fleet
+    Init {
+        /// The fleet's name
+        #[arg(long)]
+        fleet: FleetName,
+        /// Where ca.pem and ca-key.pem are written
+        #[arg(long, default_value = "pki", value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Issue a certificate for a node or a person
+    Issue(IssueArgs),
+    /// Show what a certificate says
+    Show {
+        /// A certificate (PEM), or a directory with a cert.pem or a ca.pem
+        path: PathBuf,
+    },
+}
+
+/// Options of `pki issue`.
+#[derive(Debug, Args)]
+pub struct IssueArgs {
+    /// The directory of the authority, as `pki init` made it
+    #[arg(long, default_value = "pki", value_name = "DIR")]
+    pub authority: PathBuf,
+    /// For the agent of this node
+    #[arg(long, value_name = "ID", required_unless_present = "person", conflicts_with = "person")]
+    pub node: Option<NodeId>,
+    /// An address at which the node is reached; repeat it. Peers hold the node to them
+    #[arg(long, value_name = "IP", requires = "node")]
+    pub address: Vec<IpAddr>,
+    /// For this person, or program that acts for people
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| PersonName::new(text))]
+    pub person: Option<PersonName>,
+    /// What they may do: viewer, operator or admin
+    #[arg(long, default_value = "viewer", conflicts_with = "node")]
+    pub role: Role,
+    /// How long it is valid
+    #[arg(long, default_value = "365d", value_parser = long_duration, value_name = "DURATION")]
+    pub valid_for: Duration,
+    /// Where ca.pem, cert.pem and key.pem are written
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show it again after each change, until Ctrl-C
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The spec, YAML or JSON; - for standard input
+    pub file: PathBuf,
+    /// Conditions and words.
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+/// What every write takes.
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// Refuse unless this is the current revision
+    #[arg(long, value_name = "REVISION")]
+    pub expect: Option<Revision>,
+    /// Why, for the history
+    #[arg(long, short = 'm', value_name = "TEXT", default_value = "")]
+    pub comment: String,
+    /// Wait so long for every live node to run it
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub wait: Option<Duration>,
+    /// Write even if no majority of the nodes is live. Should the others get another write meanwhile, one of the two
+    /// loses and is kept as a conflict
+    #[arg(long)]
+    pub force_without_majority: bool,
+}
+
+/// The commands of `spec`.
+#[derive(Debug, Subcommand)]
+pub enum SpecCommand {
+    /// Print the spec as it was written
+    Get {
+        /// TERM.SEQUENCE; the newest if absent
+        revision: Option<Revision>,
+    },
+    /// List the revisions, newest first
+    History {
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show the difference between two revisions
+    Diff {
+        /// From this one
+        from: Revision,
+        /// To this one; the newest if absent
+        to: Option<Revision>,
+    },
+    /// Make an earlier revision the newest again
+    Rollback {
+        /// Which one
+        revision: Revision,
+        /// Conditions and words.
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Print the JSON Schema of a spec
+    Schema,
+    /// Check a file without changing anything; with --endpoint the fleet checks it, else this machine
+    Check {
+        /// The spec, YAML or JSON; - for standard input
+        file: PathBuf,
+    },
+}
+
+/// Options of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The spec, YAML or JSON; - for standard input
+    pub file: PathBuf,
+    /// For this node of the fleet, as it would have it; without --endpoint only its name is used
+    #[arg(long, value_name = "ID")]
+    pub node: Option<NodeId>,
+    /// Without --endpoint: the address that `node` in a bind stands for
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub address: IpAddr,
+    /// Without --endpoint: where the node's certificates are
+    #[arg(long, value_name = "DIR", default_value = "/etc/hafleet/certificates")]
+    pub certificate_dir: String,
+}
+
+/// A time such as 30s or 500ms.
+fn duration(text: &str) -> Result<Duration, hafleet_model::spec::TimeSpanError> {
+    text.parse().map(TimeSpan::duration)
+}
+
+/// A validity such as 365d: days and hours beyond what HAProxy's timers hold.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()).filter(|days| *days > 0);
+    match days {
+        Some(days) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        None => duration(text).map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn endpoints_repeat() {
+        let cli = Cli::parse_from(["hafleet", "--endpoint", "a:1", "--endpoint", "b", "nodes"]);
+        assert_eq!(cli.target.endpoint, ["a:1", "b"]);
+    }
+}

@@ -1,0 +1,30 @@
+//! One module for each command, or for a few that show the same thing.
+
+pub mod agent;
+pub mod apply;
+pub mod check;
+pub mod manual;
+pub mod pki;
+pub mod plan;
+pub mod spec;
+pub mod status;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use hafleet_model::spec::MAX_SPEC_BYTES;
+
+use crate::failure::Failure;
+
+/// The text of `file`, or of standard input for `-`, up to the largest size that a spec may have.
+fn read_text(file: &Path) -> Result<String, Failure> {
+    let limit = u64::try_from(MAX_SPEC_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::invalid(format_args!("{}: {error}", file.display())))?;
+    Ok(text)
+}

@@ -1,0 +1,125 @@
+//! `hafleet status` and `hafleet nodes`: the fleet as one agent sees it.
+
+use hafleet_api::v1::{self, apply_status, haproxy_status, node_status};
+use tokio_stream::StreamExt as _;
+
+use crate::args::{StatusArgs, Target};
+use crate::client::{Client, answer};
+use crate::failure::{Exit, Failure};
+use crate::print::{self, Printer, Tone, plain};
+
+/// Shows the fleet, once or again after each change.
+pub async fn status(args: &StatusArgs, target: &Target, printer: Printer) -> Result<(), Failure> {
+    let mut client = Client::connect(target).await?;
+    if !args.watch {
+        let request = client.request(v1::GetStatusRequest {});
+        let status = answer(client.admin.get_status(request).await)?;
+        return printer.answer(&status, whole);
+    }
+    let mut changes = answer(client.admin.watch_status(v1::WatchStatusRequest {}).await)?;
+    loop {
+        let change = tokio::select! {
+            change = changes.next() => change,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        };
+        match change {
+            Some(status) => {
+                if printer.is_for_people() && print::has_colour() {
+                    print::line("\u{1b}[H\u{1b}[2J\u{1b}[H")?;
+                }
+                printer.answer(&status?, whole)?;
+                if printer.is_for_people() {
+                    print::line("\n")?;
+                }
+            }
+            None => return Err(Failure::new(Exit::Unreachable, "the agent ended the stream; run it again")),
+        }
+    }
+}
+
+/// Shows the nodes alone.
+pub async fn nodes(target: &Target, printer: Printer) -> Result<(), Failure> {
+    let mut client = Client::connect(target).await?;
+    let request = client.request(v1::GetStatusRequest {});
+    let status = answer(client.admin.get_status(request).await)?;
+    printer.answer(&status.nodes, |nodes| node_table(nodes))
+}
+
+fn whole(status: &v1::FleetStatus) -> String {
+    let leadership = status.leadership.clone().unwrap_or_default();
+    let leader = match (leadership.leader.as_str(), leadership.reason.as_str()) {
+        ("", "") => "none".to_owned(),
+        ("", reason) => format!("none ({reason})"),
+        (leader, _) => format!("{leader}, term {}", leadership.term),
+    };
+    let spec = status.spec.as_ref().map_or_else(
+        || "none; `hafleet apply FILE` gives the fleet one".to_owned(),
+        |spec| format!("{} by {}{}", spec.revision, spec.author, comment_of(spec)),
+    );
+    let live = status.nodes.iter().filter(|node| node.liveness() == node_status::Liveness::Live).count();
+    let mut lines = vec![
+        format!("fleet   {} as {} sees it", status.fleet, status.node_id),
+        format!("leader  {leader}"),
+        format!("spec    {spec}"),
+        format!("nodes   {live} of {} live; a write needs {}", status.nodes.len(), status.majority),
+    ];
+    if !status.conflicts.is_empty() {
+        let lost: Vec<_> = status.conflicts.iter().map(|lost| lost.revision.as_str()).collect();
+        lines.push(format!(
+            "lost    {} (in conflict with the line above; `hafleet spec get REVISION` shows, `spec rollback` takes back)",
+            lost.join(", ")
+        ));
+    }
+    lines.push(String::new());
+    lines.push(node_table(&status.nodes));
+    lines.join("\n")
+}
+
+fn comment_of(info: &v1::RevisionInfo) -> String {
+    if info.comment.is_empty() { String::new() } else { format!(": {}", info.comment) }
+}
+
+/// The table of nodes, with the reasons of what is wrong below it.
+pub fn node_table(nodes: &[v1::NodeStatus]) -> String {
+    let rows = nodes.iter().map(row).collect();
+    let table = print::table(&["node", "address", "state", "haproxy", "pid", "spec", "change"], rows);
+    let troubles = nodes.iter().filter_map(trouble).collect::<Vec<_>>().join("\n");
+    if troubles.is_empty() { table } else { format!("{table}\n\n{troubles}") }
+}
+
+fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
+    let is_live = node.liveness() == node_status::Liveness::Live;
+    let state = match (is_live, node.leader) {
+        (true, true) => ("leader".to_owned(), Tone::Good),
+        (true, false) => ("live".to_owned(), Tone::Good),
+        (false, _) => ("dead".to_owned(), Tone::Bad),
+    };
+    let haproxy = node.haproxy.clone().unwrap_or_default();
+    let health = match haproxy.health() {
+        haproxy_status::Health::Up => (format!("up {}", haproxy.version), Tone::Good),
+        haproxy_status::Health::Down => (format!("down {}", haproxy.version), Tone::Bad),
+        _ => (format!("idle {}", haproxy.version), Tone::Plain),
+    };
+    let pid = if haproxy.pid == 0 { "-".to_owned() } else { haproxy.pid.to_string() };
+    let apply = node.apply.clone().unwrap_or_default();
+    let spec = match apply.state() {
+        apply_status::State::Applied => (apply.revision.clone(), Tone::Good),
+        apply_status::State::Applying => (format!("{} under way", apply.revision), Tone::Warning),
+        apply_status::State::Failed => (format!("{} refused", apply.revision), Tone::Bad),
+        _ => ("-".to_owned(), Tone::Plain),
+    };
+    let health = if is_live { health } else { ("?".to_owned(), Tone::Warning) };
+    vec![plain(&node.id), plain(&node.address), state, health, plain(pid), spec, plain(apply.change)]
+}
+
+fn trouble(node: &v1::NodeStatus) -> Option<String> {
+    if node.liveness() != node_status::Liveness::Live {
+        return Some(format!("{}: dead: {}", node.id, node.liveness_reason));
+    }
+    let apply = node.apply.as_ref().filter(|apply| apply.state() == apply_status::State::Failed)?;
+    let running = match apply.running_revision.as_str() {
+        "" => "nothing runs there".to_owned(),
+        running => format!("it still runs {running}"),
+    };
+    Some(format!("{}: refused {}: {}; {running}", node.id, apply.revision, apply.error))
+}
