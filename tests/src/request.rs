@@ -1,6 +1,6 @@
 //! Requests over HTTP/1.1, each on a connection of its own, with the kinds of failure told apart.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -135,6 +135,42 @@ pub fn ask_from(
     limit: Duration,
 ) -> Result<Answer, Fault> {
     namespace.run(|| runtime().block_on(ask(address, "/", limit)))
+}
+
+/// A connection that is kept from one request to the next.
+#[derive(Debug)]
+pub struct Kept {
+    stream: std::net::TcpStream,
+}
+
+impl Kept {
+    /// Connects to `address` from inside `namespace`.
+    ///
+    /// # Errors
+    /// How that failed.
+    pub fn open(namespace: &Namespace, address: SocketAddr) -> Result<Self, Fault> {
+        let limit = Duration::from_secs(5);
+        let stream = namespace.run(|| std::net::TcpStream::connect_timeout(&address, limit))?;
+        stream.set_read_timeout(Some(limit))?;
+        Ok(Self { stream })
+    }
+
+    /// Asks for `path` and reads the whole answer, whose length has to be announced.
+    ///
+    /// # Errors
+    /// How that failed; the connection cannot be used any more then.
+    pub fn ask(&mut self, path: &str) -> Result<Answer, Fault> {
+        write!(self.stream, "GET {path} HTTP/1.1\r\nHost: kept\r\n\r\n")?;
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            let length = self.stream.read(&mut buffer)?;
+            bytes.extend_from_slice(&buffer[..length]);
+            match read(&bytes) {
+                Err(Fault::Truncated) if length > 0 => {}
+                answered => return answered,
+            }
+        }
+    }
 }
 
 /// A runtime for the thread that calls.

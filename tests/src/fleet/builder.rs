@@ -1,0 +1,95 @@
+//! Building a fleet: certificates, namespaces, agents, and the wait until they have met.
+
+use std::net::Ipv4Addr;
+
+use super::{Fleet, OUTSIDE};
+use crate::agent::{PORT, Settings};
+use crate::authority::Authority;
+use crate::backend::Backend;
+use crate::namespace::Namespace;
+use crate::network::Network;
+use crate::node::Node;
+use crate::scratch::Scratch;
+
+/// A fleet to be; of three nodes, unless it is told otherwise.
+pub struct Builder {
+    nodes: u8,
+    adjust: Box<dyn Fn(&mut Settings)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            adjust: Box::new(|_| {}),
+        }
+    }
+}
+
+impl Builder {
+    /// With so many nodes; three otherwise.
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Whose agents are told what `adjust` makes of their settings.
+    pub fn settings(mut self, adjust: impl Fn(&mut Settings) + 'static) -> Self {
+        self.adjust = Box::new(adjust);
+        self
+    }
+
+    /// Everything but the agents.
+    pub fn prepare(self) -> Fleet {
+        let scratch = Scratch::new();
+        let authority = Authority::create("shop", scratch.directory("pki"));
+        let (network, outside) = (Network::new(), Namespace::new("outside"));
+        network.attach(&outside, OUTSIDE);
+        let seeds: Vec<_> = (1..=self.nodes)
+            .map(|number| format!("{}:{PORT}", address(number)))
+            .collect();
+        let node = |number: u8| {
+            let (id, address) = (format!("n{number}"), address(number));
+            let namespace = Namespace::new(&id);
+            network.attach(&namespace, address);
+            let mut settings = Settings {
+                fleet: authority.fleet().to_owned(),
+                address,
+                seeds: seeds.clone(),
+                identity: authority.node(&id, address),
+                home: scratch.directory(&id),
+                haproxy: Vec::new(),
+                environment: [].into(),
+                id,
+            };
+            (self.adjust)(&mut settings);
+            Node::new(settings, namespace)
+        };
+        let nodes = (1..=self.nodes).map(node).collect();
+        let backend = |port: u16| {
+            Backend::start(&outside, (OUTSIDE, port).into(), &format!("backend {port}"))
+        };
+        let backends = [8001, 8002].map(backend).into();
+        authority.person("ada", "admin");
+        Fleet {
+            nodes,
+            backends,
+            outside,
+            network,
+            authority,
+            scratch,
+        }
+    }
+
+    /// Everything, and waits until all nodes agree on who is there and who leads.
+    pub fn start(self) -> Fleet {
+        let fleet = self.prepare();
+        fleet.nodes.iter().for_each(Node::start_agent);
+        fleet.wait_formed();
+        fleet
+    }
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 10 + number)
+}

@@ -1,0 +1,60 @@
+//! What can befall a fleet, one line each.
+
+use super::Fleet;
+
+impl Fleet {
+    /// `kill -9` of the agent of node `number`. Its HAProxy goes on.
+    pub fn kill_agent(&self, number: usize) {
+        self.node(number).kill_agent();
+    }
+
+    /// Starts the agent of node `number` again, after a kill or in place of the running one.
+    pub fn restart(&self, number: usize) {
+        self.kill_agent(number);
+        self.node(number).start_agent();
+    }
+
+    /// The agent of node `number` stands still, as on a machine that is suspended.
+    pub fn stop(&self, number: usize) {
+        self.node(number).stop_agent();
+    }
+
+    /// The agent of node `number` goes on.
+    pub fn go_on(&self, number: usize) {
+        self.node(number).go_on();
+    }
+
+    /// Node `number` and the other nodes no longer hear each other. Clients and servers are not cut off.
+    pub fn cut(&self, number: usize) {
+        self.others(number).for_each(|other| {
+            self.network
+                .cut(self.node(number).address(), other.address());
+        });
+    }
+
+    /// Undoes [`Fleet::cut`].
+    pub fn heal(&self, number: usize) {
+        self.others(number).for_each(|other| {
+            self.network
+                .heal(self.node(number).address(), other.address());
+        });
+    }
+
+    /// No node hears any other.
+    pub fn cut_all(&self) {
+        for (index, one) in self.nodes.iter().enumerate() {
+            self.nodes[index + 1..]
+                .iter()
+                .for_each(|other| self.network.cut(one.address(), other.address()));
+        }
+    }
+
+    /// Undoes [`Fleet::cut_all`].
+    pub fn heal_all(&self) {
+        for (index, one) in self.nodes.iter().enumerate() {
+            self.nodes[index + 1..]
+                .iter()
+                .for_each(|other| self.network.heal(one.address(), other.address()));
+        }
+    }
+}
