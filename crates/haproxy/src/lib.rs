@@ -1,1 +1,32 @@
-//! One HAProxy: render, check, plan, runtime socket, process, handover.
+//! One HAProxy: what its configuration is, what it takes to get there, and the process that runs it.
+//!
+//! Data flows one way: [`render`] makes the configuration of a node out of the spec, [`check`] asks HAProxy whether it
+//! is valid, [`plan`] compares it with what runs, [`proxy`] carries the plan out with [`process`] and [`handover`], and
+//! reports. [`runtime`] is the client of the Runtime API. [`Proxy`] is the front door; whoever only wants to look takes an
+//! [`Inspector`].
+//!
+//! It leaves to others: which spec is wanted and when (the agent), where servers come from (`hafleet-discovery`), and
+//! who may ask (`hafleet-api`). HAProxy never dies with the agent.
+
+pub mod binary;
+pub mod check;
+mod files;
+pub mod handover;
+pub mod plan;
+pub mod process;
+pub mod proxy;
+pub mod render;
+pub mod runtime;
+
+pub use binary::{Binary, BinaryError, Version};
+pub use check::{CheckError, ToolError};
+pub use files::FileError;
+pub use handover::{Choice, HandoverError, Strategy};
+pub use plan::{Plan, Step};
+pub use process::{ProcessId, StartError};
+pub use proxy::{
+    Applied, ApplyError, HandoverChoice, Inspector, OpenError, PlanError, Proxy, Settings,
+    VerifyError,
+};
+pub use render::{Listener, RenderError, Rendered, RenderedServer, Skeleton, render};
+pub use runtime::{RuntimeError, RuntimeSocket};

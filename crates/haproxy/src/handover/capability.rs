@@ -1,0 +1,28 @@
+//! Whether this agent may change the firewall.
+
+use std::fs;
+
+use crate::binary::in_path;
+
+/// The bit of `CAP_NET_ADMIN` in the kernel's masks (capabilities(7)).
+const CAP_NET_ADMIN: u32 = 12;
+
+/// Why SYNs cannot be dropped here; none when they can, as far as can be told without touching the firewall.
+pub(crate) fn can_drop_syn() -> Option<String> {
+    if !has_net_admin() {
+        return Some("the agent lacks CAP_NET_ADMIN".to_owned());
+    }
+    ["iptables", "ip6tables"]
+        .iter()
+        .find(|name| !in_path(name).iter().any(|path| path.is_file()))
+        .map(|name| format!("{name} is not installed"))
+}
+
+fn has_net_admin() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << CAP_NET_ADMIN) != 0)
+}

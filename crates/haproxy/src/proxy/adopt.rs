@@ -1,0 +1,136 @@
+//! Finding the HAProxy that an agent before us left running.
+
+use std::path::PathBuf;
+
+use hafleet_model::{Digest, Revision};
+use rustix::process::Signal;
+
+use super::old::OldProcesses;
+use crate::files::{FileError, Files};
+use crate::plan::Known;
+use crate::process::{AppliedState, OurProcess, ProcessId, Restored, find_ours, read_applied};
+use crate::render::Listener;
+use crate::runtime::RuntimeSocket;
+
+/// The process that serves.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    pub(super) process: ProcessId,
+    pub(super) generation: u64,
+    pub(super) socket: PathBuf,
+    /// What it was brought to; none when the notes on it were lost.
+    pub(super) known: Option<Known>,
+    pub(super) revision: Option<Revision>,
+    pub(super) listeners: Vec<Listener>,
+}
+
+impl Current {
+    fn noted(state: &AppliedState) -> Self {
+        Self {
+            process: state.process,
+            generation: state.generation,
+            socket: state.socket.clone(),
+            known: Some(state.known.clone()),
+            revision: Some(state.revision),
+            listeners: state.listeners.clone(),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    pub(super) current: Option<Current>,
+    pub(super) old: OldProcesses,
+    /// The highest generation that was ever started here.
+    pub(super) generation: u64,
+    pub(super) was_applied: bool,
+}
+
+/// Finds our processes. The one in the notes serves; if it is gone, or there are no notes, the newest that answers does.
+/// All others are told to finish, which also mends what an agent that died in the middle of a reload left.
+pub(super) async fn adopt(files: &Files) -> Result<Adopted, FileError> {
+    let ours = find_ours(files);
+    let notes = match read_applied(files)? {
+        Restored::Applied(state) => Some(state),
+        Restored::Nothing => None,
+        Restored::Unreadable(why) => {
+            tracing::warn!(
+                why,
+                "the notes on what HAProxy runs cannot be read; looking for it without them"
+            );
+            None
+        }
+    };
+    let current = match &notes {
+        Some(state) if is_ours(state, &ours).await => {
+            restore_file(files, state)?;
+            Some(Current::noted(state))
+        }
+        _ => newest_serving(files, &ours).await,
+    };
+    let mut old = OldProcesses::default();
+    for found in &ours {
+        if current
+            .as_ref()
+            .is_none_or(|current| current.process != found.process)
+        {
+            let _ = found.process.signal(Signal::USR1);
+            old.add(found.process, found.generation);
+        }
+    }
+    let generations = ours.iter().map(|found| found.generation);
+    let noted = notes.as_ref().map(|state| state.generation);
+    let mut kept: Vec<_> = generations.clone().collect();
+    kept.extend(current.as_ref().map(|current| current.generation));
+    files.sweep(&kept);
+    Ok(Adopted {
+        generation: generations.chain(noted).max().unwrap_or(0),
+        was_applied: notes.is_some() || current.is_some(),
+        current,
+        old,
+    })
+}
+
+/// Whether the noted process is among ours, and is not contradicted by its own socket. A socket that does not answer
+/// does not make it a stranger: it may hang, or its socket's file may have been removed.
+async fn is_ours(state: &AppliedState, ours: &[OurProcess]) -> bool {
+    if !ours.iter().any(|found| found.process == state.process) {
+        return false;
+    }
+    match RuntimeSocket::new(&state.socket).info().await {
+        Ok(info) => info.pid == state.process.pid,
+        Err(_) => true,
+    }
+}
+
+async fn newest_serving(files: &Files, ours: &[OurProcess]) -> Option<Current> {
+    for found in ours.iter().rev() {
+        let socket = files.socket(found.generation);
+        let Ok(info) = RuntimeSocket::new(&socket).info().await else {
+            continue;
+        };
+        if info.pid == found.process.pid && !info.is_stopping {
+            return Some(Current {
+                process: found.process,
+                generation: found.generation,
+                socket,
+                known: None,
+                revision: None,
+                listeners: Vec::new(),
+            });
+        }
+    }
+    None
+}
+
+/// After a death between writing a new configuration and starting it, the file is ahead of what runs.
+fn restore_file(files: &Files, state: &AppliedState) -> Result<(), FileError> {
+    let is_noted = |text: Option<String>| {
+        text.is_some_and(|text| Digest::of(text.as_bytes()) == state.file_digest)
+    };
+    if is_noted(files.read_config()?) || !is_noted(files.read_previous()?) {
+        return Ok(());
+    }
+    files.restore_config()
+}

@@ -1,0 +1,176 @@
+//! Looking without touching: render, check and plan, also while a change is under way.
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::sync::Arc;
+
+use hafleet_model::Spec;
+use hafleet_model::report::{Change, NodeContext};
+use hafleet_model::spec::{Finding, Findings};
+use tokio::sync::watch;
+
+use super::adopt::Current;
+use super::{PlanError, Settings, error_chain};
+use crate::binary::Binary;
+use crate::check::{self, CheckError};
+use crate::files::Files;
+use crate::handover::{self, Choice, HandoverError};
+use crate::plan::{self, Plan, Running};
+use crate::render::{self, Families, Prelude, RenderError, Rendered};
+use crate::runtime::{RuntimeError, RuntimeSocket, ServersState};
+
+/// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
+#[derive(Debug, Clone)]
+pub struct Inspector {
+    shared: Arc<Shared>,
+    current: watch::Receiver<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    binary: Binary,
+    files: Files,
+    families: Families,
+}
+
+impl Inspector {
+    pub(super) fn new(
+        settings: Settings,
+        binary: Binary,
+        files: Files,
+        current: watch::Receiver<Option<Current>>,
+    ) -> Self {
+        let shared = Shared {
+            settings,
+            binary,
+            files,
+            families: families(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            current,
+        }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.shared.files
+    }
+
+    /// HAProxy's program and version.
+    pub fn binary(&self) -> &Binary {
+        &self.shared.binary
+    }
+
+    /// The node that configurations are rendered for.
+    pub fn node(&self) -> &NodeContext {
+        &self.shared.settings.node
+    }
+
+    /// The configuration of this node for `spec`.
+    ///
+    /// # Errors
+    /// What cannot be rendered, and where in the spec it is.
+    pub fn render(&self, spec: &Spec) -> Result<Rendered, RenderError> {
+        render::render_on(spec, self.node(), self.shared.families)
+    }
+
+    /// Asks HAProxy whether `rendered` is valid; its warnings, if it is.
+    ///
+    /// # Errors
+    /// HAProxy's words at the spec paths that they are about, when it is not; or when HAProxy could not be asked.
+    pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
+        let files = &self.shared.files;
+        // Checking binds nothing, so any generation's socket will do.
+        let prelude = Prelude::new(&files.socket(0)).map_err(|error| {
+            CheckError::Invalid(Findings::from(Finding::new("", error.to_string())))
+        })?;
+        check::check(
+            &self.shared.binary,
+            rendered,
+            &prelude,
+            files.dir(),
+            self.shared.settings.start_timeout,
+        )
+        .await
+    }
+
+    /// The least that brings HAProxy to `rendered` from what it runs, which it is asked.
+    ///
+    /// # Errors
+    /// When HAProxy runs but does not answer.
+    pub async fn plan(&self, rendered: &Rendered) -> Result<Plan, PlanError> {
+        let current = self.current.borrow().clone();
+        let Some(current) = current.filter(|current| current.process.is_alive()) else {
+            return Ok(plan::plan(None, rendered));
+        };
+        let is_like = current
+            .known
+            .as_ref()
+            .is_some_and(|known| known.skeleton == *rendered.skeleton());
+        let servers = if is_like && !rendered.servers().is_empty() {
+            match RuntimeSocket::new(&current.socket).servers_state().await {
+                Ok(servers) => servers,
+                Err(RuntimeError::Unreachable { .. }) => {
+                    let reason = "HAProxy's runtime socket cannot be reached";
+                    return Ok(Plan::whole(Change::Reload, reason));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            ServersState::default()
+        };
+        let running = Running {
+            applied: current.known,
+            servers,
+        };
+        Ok(plan::plan(Some(&running), rendered))
+    }
+
+    /// How the next reload would hand over.
+    ///
+    /// # Errors
+    /// When the settings ask for what cannot be had.
+    pub(super) async fn choose_handover(&self) -> Result<Choice, HandoverError> {
+        let current = self.current.borrow().clone();
+        let passing = match current.filter(|current| current.process.is_alive()) {
+            None => Some("HAProxy does not run".to_owned()),
+            Some(current) => {
+                let answer = RuntimeSocket::new(&current.socket).info().await;
+                answer.err().map(|error| error_chain(&error))
+            }
+        };
+        handover::choose(
+            self.shared.settings.handover,
+            passing,
+            handover::can_drop_syn(),
+        )
+    }
+
+    /// The same in words for status.
+    pub(super) async fn next_handover(&self) -> String {
+        let is_running = self
+            .current
+            .borrow()
+            .as_ref()
+            .is_some_and(|current| current.process.is_alive());
+        if !is_running {
+            return "not needed: HAProxy does not run".to_owned();
+        }
+        match self.choose_handover().await {
+            Ok(choice) => choice.to_string(),
+            Err(error) => error_chain(&error),
+        }
+    }
+}
+
+/// Whether the kernel has IPv6: opening a socket tells, binding it to all addresses is what a wildcard bind does.
+fn families() -> Families {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Families::Both,
+        Err(_) => Families::Ipv4,
+    }
+}

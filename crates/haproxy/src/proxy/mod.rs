@@ -1,0 +1,187 @@
+//! One HAProxy as its agent drives it: find or adopt it, bring it to a configuration, look after it.
+//!
+//! [`Proxy`] has one owner and its methods take `&mut self`, so that there is one change at a time by construction.
+//! [`Inspector`] looks and never touches, so that a candidate can be checked and planned while a change is under way.
+//! It decides nothing about when: queueing, rate limits and retries are the agent's.
+
+mod adopt;
+mod apply;
+mod error;
+mod inspector;
+mod old;
+mod settings;
+mod verify;
+
+use std::time::Duration;
+
+use hafleet_model::report::{DataPlane, DataPlaneHealth, NodeContext};
+use hafleet_model::spec::Finding;
+use hafleet_model::{Revision, Spec};
+use rustix::process::Signal;
+use tokio::sync::watch;
+
+use crate::binary::Binary;
+use crate::check::CheckError;
+use crate::files;
+use crate::handover::{self, DropSyn};
+use crate::plan::Plan;
+use crate::render::{RenderError, Rendered};
+
+pub use crate::handover::HandoverChoice;
+pub use apply::Applied;
+pub use error::{ApplyError, OpenError, PlanError};
+pub use inspector::Inspector;
+pub use settings::Settings;
+pub use verify::VerifyError;
+
+use adopt::Current;
+use old::OldProcesses;
+
+/// One HAProxy. Dropping it leaves HAProxy as it is.
+#[derive(Debug)]
+pub struct Proxy {
+    inspector: Inspector,
+    current: watch::Sender<Option<Current>>,
+    old: OldProcesses,
+    generation: u64,
+    was_applied: bool,
+}
+
+impl Proxy {
+    /// Finds HAProxy's program, takes hold of the directory, removes the firewall chain of a former run if there was one, and
+    /// adopts the process that an agent before us started, if it is still there.
+    ///
+    /// # Errors
+    /// When there is no HAProxy to use, or the directory cannot be used.
+    pub async fn open(settings: Settings) -> Result<Self, OpenError> {
+        settings.validate()?;
+        let binary = Binary::find(settings.binary.as_deref()).await?;
+        let files = files::Files::open(&settings.config_dir, &settings.runtime_dir)?;
+        let chain = handover::chain_name(&settings.node.id);
+        if files.firewall_mark().exists() {
+            DropSyn::remove(&chain).await;
+            files::remove(&files.firewall_mark())?;
+        }
+        let adopted = adopt::adopt(&files).await?;
+        let (current, watched) = watch::channel(adopted.current);
+        Ok(Self {
+            inspector: Inspector::new(settings, binary, files, watched),
+            current,
+            old: adopted.old,
+            generation: adopted.generation,
+            was_applied: adopted.was_applied,
+        })
+    }
+
+    /// A handle that looks and never touches; it stays valid while changes are under way.
+    pub fn inspector(&self) -> Inspector {
+        self.inspector.clone()
+    }
+
+    /// HAProxy's program and version.
+    pub fn binary(&self) -> &Binary {
+        self.inspector.binary()
+    }
+
+    /// The node that configurations are rendered for.
+    pub fn node(&self) -> &NodeContext {
+        self.inspector.node()
+    }
+
+    /// As [`Inspector::render`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn render(&self, spec: &Spec) -> Result<Rendered, RenderError> {
+        self.inspector.render(spec)
+    }
+
+    /// As [`Inspector::check`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
+        self.inspector.check(rendered).await
+    }
+
+    /// As [`Inspector::plan`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn plan(&mut self, rendered: &Rendered) -> Result<Plan, PlanError> {
+        self.inspector.plan(rendered).await
+    }
+
+    /// The revision that HAProxy was last brought to; none when it does not run, or nobody knows.
+    pub fn applied_revision(&self) -> Option<Revision> {
+        let current = self.current.borrow();
+        let alive = current
+            .as_ref()
+            .filter(|current| current.process.is_alive());
+        alive.and_then(|current| current.revision)
+    }
+
+    /// Looks at HAProxy: whether it answers on its runtime socket and accepts connections on every listener. Restarts nothing;
+    /// old processes beyond the limit are ended.
+    pub async fn observe(&mut self) -> DataPlane {
+        self.old.look_after();
+        let current = self.current.borrow().clone();
+        let mut report = DataPlane {
+            health: if self.was_applied {
+                DataPlaneHealth::Down
+            } else {
+                DataPlaneHealth::Idle
+            },
+            pid: None,
+            version: Some(self.binary().version.to_string()),
+            old_processes: self.old.count(),
+            handover: self.inspector.next_handover().await,
+        };
+        let Some(current) = current.filter(|current| current.process.is_alive()) else {
+            return report;
+        };
+        report.pid = Some(current.process.pid);
+        let served = verify::serves(current.process, &current.socket, &current.listeners);
+        match served.await {
+            Ok(info) => {
+                report.health = DataPlaneHealth::Up;
+                report.version = Some(info.version);
+            }
+            Err(error) => {
+                tracing::warn!(error = %error_chain(&error), "HAProxy does not serve");
+                report.health = DataPlaneHealth::Down;
+            }
+        }
+        report
+    }
+
+    /// Ends all processes that are ours: softly, and by force after `grace`. For demonstrations and tests; an agent that
+    /// stops leaves HAProxy running.
+    pub async fn stop(&mut self, grace: Duration) {
+        if let Some(current) = self.current.send_replace(None) {
+            let _ = current.process.signal(Signal::USR1);
+            self.old.add(current.process, current.generation);
+        }
+        self.old.end(grace).await;
+        let files = self.inspector.files();
+        if files.firewall_mark().exists() {
+            DropSyn::remove(&handover::chain_name(&self.node().id)).await;
+            let _ = files::remove(&files.firewall_mark());
+        }
+        files.sweep(&[]);
+        let _ = files::remove(&files.applied());
+        self.was_applied = false;
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

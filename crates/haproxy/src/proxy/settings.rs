@@ -1,0 +1,61 @@
+//! What an agent is told about its HAProxy.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hafleet_model::report::NodeContext;
+
+use super::OpenError;
+use crate::handover::{HandoverChoice, MAX_SETTLE};
+
+/// The settings of one HAProxy.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// HAProxy's program; `haproxy` in `PATH` if absent.
+    pub binary: Option<PathBuf>,
+    /// Where the configuration and the notes on it are kept (`haproxy.cfg`, `applied.json`); survives restarts of the machine.
+    pub config_dir: PathBuf,
+    /// Where runtime sockets are; a short path, since the system allows about 70 characters.
+    pub runtime_dir: PathBuf,
+    /// How reloads hand over.
+    pub handover: HandoverChoice,
+    /// How long handshakes under way get before the old process closes its sockets, where first packets are dropped: at
+    /// least the longest round trip to a client, at most 1.5 s.
+    pub settle: Duration,
+    /// How long a check or a start may take. One backend of 20,000 servers takes about 6 s.
+    pub start_timeout: Duration,
+    /// How long a new process may take until it answers and accepts connections.
+    pub verify_timeout: Duration,
+    /// The node that configurations are rendered for.
+    pub node: NodeContext,
+}
+
+impl Settings {
+    /// Settings with the defaults for all but the places and the node: 50 ms to settle, 60 s to start, 10 s to verify.
+    pub fn new(
+        node: NodeContext,
+        config_dir: impl Into<PathBuf>,
+        runtime_dir: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            binary: None,
+            config_dir: config_dir.into(),
+            runtime_dir: runtime_dir.into(),
+            handover: HandoverChoice::Auto,
+            settle: Duration::from_millis(50),
+            start_timeout: Duration::from_secs(60),
+            verify_timeout: Duration::from_secs(10),
+            node,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), OpenError> {
+        if self.settle > MAX_SETTLE {
+            return Err(OpenError::SettleTooLong {
+                asked: self.settle,
+                limit: MAX_SETTLE,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! A frontend's section: binds, then the spec's `raw` lines, then redirects, routes and the default.
+//!
+//! `raw` comes before redirects and routes, because the first rule that matches decides: so raw rules can take
+//! precedence, and what they leave goes the structured way.
+
+use std::net::IpAddr;
+
+use hafleet_model::report::NodeContext;
+use hafleet_model::spec::{
+    Bind, BindAddress, BindTls, Frontend, Mode, Redirect, RedirectScheme, Route,
+};
+
+use super::condition::{Condition, remember_host};
+use super::lines::{Line, Lines};
+use super::{Families, expect_name, process};
+
+/// Where a frontend is rendered for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) node: &'a NodeContext,
+    pub(super) families: Families,
+}
+
+/// Writes the section of `frontend`, which stands at `path` in the spec.
+pub(super) fn frontend(lines: &mut Lines, path: &str, frontend: &Frontend, place: Place<'_>) {
+    expect_name(lines, &format!("{path}.name"), &frontend.name);
+    lines.section(path, "frontend").word(&frontend.name).end();
+    lines
+        .line(&format!("{path}.mode"), "mode")
+        .fixed(frontend.mode.as_str())
+        .end();
+    for (index, item) in frontend.binds.iter().enumerate() {
+        let origin = format!("{path}.binds[{index}]");
+        bind(lines, &origin, item, frontend.mode, place);
+    }
+    if let Some(maxconn) = frontend.maxconn {
+        lines
+            .line(&format!("{path}.maxconn"), "maxconn")
+            .word(maxconn)
+            .end();
+    }
+    process::timeouts(lines, path, &frontend.timeouts);
+    let mut hosts = frontend
+        .redirects
+        .iter()
+        .map(|redirect| &redirect.host)
+        .chain(frontend.routes.iter().map(|route| &route.host));
+    if hosts.any(Option::is_some) {
+        remember_host(lines, path);
+    }
+    process::raw(lines, path, &frontend.raw);
+    for (index, item) in frontend.redirects.iter().enumerate() {
+        redirect(lines, &format!("{path}.redirects[{index}]"), item);
+    }
+    for (index, item) in frontend.routes.iter().enumerate() {
+        route(lines, &format!("{path}.routes[{index}]"), item);
+    }
+    if let Some(name) = &frontend.default_backend {
+        let origin = format!("{path}.default_backend");
+        expect_name(lines, &origin, name);
+        lines.line(&origin, "default_backend").word(name).end();
+    }
+}
+
+fn bind(lines: &mut Lines, path: &str, bind: &Bind, mode: Mode, place: Place<'_>) {
+    let port = bind.port;
+    let address = match bind.address {
+        BindAddress::Any => None,
+        BindAddress::Node => Some(place.node.address),
+        BindAddress::Ip(address) => Some(address),
+    };
+    let line = lines.line(path, "bind");
+    // A v6 socket that is also the v4 one: `*` alone would be IPv4 only (Configuration Manual, section 5.1, `v4v6`).
+    let line = match (address, place.families) {
+        (None, Families::Both) => line.word(format!("[::]:{port}")).fixed("v4v6"),
+        (None, Families::Ipv4) => line.word(format!("0.0.0.0:{port}")),
+        (Some(IpAddr::V4(v4)), _) => line.word(format!("{v4}:{port}")),
+        // `::` written by hand means IPv6 only, so that `0.0.0.0` may stand beside it.
+        (Some(IpAddr::V6(v6)), _) => line
+            .word(format!("[{v6}]:{port}"))
+            .flag("v6only", v6.is_unspecified()),
+    };
+    let line = line.flag("accept-proxy", bind.accept_proxy);
+    let line = match &bind.tls {
+        Some(tls) => bind_tls(line, tls, mode, place.node),
+        None => line,
+    };
+    line.end();
+}
+
+fn bind_tls<'l>(line: Line<'l>, tls: &BindTls, mode: Mode, node: &NodeContext) -> Line<'l> {
+    let in_dir = |file: &str| format!("{}/{file}", node.certificate_dir);
+    let mut line = line.fixed("ssl");
+    for file in &tls.certificates {
+        line = line.fixed("crt").word(in_dir(file));
+    }
+    let alpn = match (&tls.alpn, mode) {
+        (Some(protocols), _) => protocols.join(","),
+        (None, Mode::Http) => "h2,http/1.1".to_owned(),
+        (None, Mode::Tcp) => String::new(),
+    };
+    line = line
+        .option("alpn", Some(alpn).filter(|alpn| !alpn.is_empty()))
+        .fixed("ssl-min-ver")
+        .fixed(tls.min_version.as_str());
+    match &tls.client_ca {
+        Some(file) => line
+            .fixed("ca-file")
+            .word(in_dir(file))
+            .fixed("verify required"),
+        None => line,
+    }
+}
+
+fn redirect(lines: &mut Lines, path: &str, redirect: &Redirect) {
+    let condition = Condition::new(
+        lines,
+        path,
+        redirect.host.as_deref(),
+        redirect.path_prefix.as_deref(),
+    );
+    let line = lines.line(path, "http-request redirect");
+    let line = if let Some(scheme) = redirect.scheme {
+        line.fixed(match scheme {
+            RedirectScheme::Https => "scheme https",
+            RedirectScheme::Http => "scheme http",
+        })
+    } else if let Some(prefix) = &redirect.prefix {
+        line.fixed("prefix").format_word(prefix)
+    } else {
+        line.fixed("location")
+            .format_word(redirect.location.as_deref().unwrap_or_default())
+    };
+    let line = line.fixed("code").word(redirect.code);
+    // A request that is already where the scheme would send it is let through, or it would go round for ever.
+    let line = match redirect.scheme {
+        Some(RedirectScheme::Https) => line.fixed("if !{ ssl_fc }"),
+        Some(RedirectScheme::Http) => line.fixed("if { ssl_fc }"),
+        None if condition.is_always() => line,
+        None => line.fixed("if"),
+    };
+    condition.append(line).end();
+}
+
+fn route(lines: &mut Lines, path: &str, route: &Route) {
+    expect_name(lines, &format!("{path}.backend"), &route.backend);
+    let condition = Condition::new(
+        lines,
+        path,
+        route.host.as_deref(),
+        route.path_prefix.as_deref(),
+    );
+    let line = lines.line(path, "use_backend").word(&route.backend);
+    let line = line.flag("if", !condition.is_always());
+    condition.append(line).end();
+}

@@ -1,0 +1,218 @@
+//! From a spec to the configuration of one node's HAProxy: pure, total and deterministic.
+//!
+//! The same spec and node give the same bytes, so that equal digests mean equal behaviour. Each line remembers the
+//! spec path that it came from, so that what HAProxy says of a line can be said of the spec ([`crate::check`]); and
+//! values that HAProxy can change while it runs are known apart from the rest ([`crate::plan`]).
+//! Nothing here reads a file or asks the machine; hafleet's own `global` section is added only when a file is written
+//! ([`Prelude`]).
+
+mod backend;
+mod condition;
+mod frontend;
+mod lines;
+mod listener;
+mod prelude;
+mod process;
+mod quote;
+mod skeleton;
+mod template;
+
+use std::net::IpAddr;
+
+use hafleet_model::spec::{Finding, Findings};
+use hafleet_model::{Digest, Spec, report::NodeContext};
+
+use lines::{Built, Lines};
+
+pub use listener::Listener;
+pub use prelude::Prelude;
+pub use quote::word as quote_word;
+pub use skeleton::Skeleton;
+
+/// Which address families a wildcard bind can listen on. A property of the machine, not of the spec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 and IPv6 on one socket (`[::]:80 v4v6`).
+    #[default]
+    Both,
+    /// IPv4 only: the kernel was started without IPv6, where opening an IPv6 socket fails.
+    Ipv4,
+}
+
+/// A spec that cannot be rendered for a node, and where its faults are. Permanent: it fails until the spec changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct RenderError(#[from] pub Findings);
+
+/// One server as it is written, for those who compare it with what runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedServer {
+    /// The backend's name.
+    pub backend: String,
+    /// The server's name, unique in the backend.
+    pub name: String,
+    /// Its address; none for a host name, which HAProxy resolves.
+    pub address: Option<IpAddr>,
+    /// TCP port.
+    pub port: u16,
+    /// 0 to 256.
+    pub weight: u16,
+    /// Whether the Runtime API can change the weight. Not so with static algorithms (Configuration Manual, section
+    /// 4.2, `balance`), nor where an agent check may have set it.
+    pub is_weight_ours: bool,
+}
+
+/// The configuration of one node, without hafleet's own `global` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    body: String,
+    origins: Vec<String>,
+    listeners: Vec<Listener>,
+    servers: Vec<RenderedServer>,
+    skeleton: Skeleton,
+}
+
+impl Rendered {
+    /// The configuration's text.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The digest of [`Self::body`].
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.body.as_bytes())
+    }
+
+    /// The spec path behind line `line` of the body, counted from 1: such as `frontends[0].binds[1]`,
+    /// `backends[0].servers[3]`, `frontends[0].raw[2]`, `template`, `haproxy_cfg` or `raw`; empty for a line that
+    /// stands for the whole.
+    pub fn origin(&self, line: usize) -> Option<&str> {
+        self.origins.get(line.checked_sub(1)?).map(String::as_str)
+    }
+
+    /// Where the configuration listens on TCP, as far as its text tells: of binds in raw text, those on plain addresses.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// The servers that the spec has, by backend in the spec's order and by name in it. Servers in raw text are not
+    /// among them.
+    pub fn servers(&self) -> &[RenderedServer] {
+        &self.servers
+    }
+
+    /// What of the configuration only a reload can change.
+    pub fn skeleton(&self) -> &Skeleton {
+        &self.skeleton
+    }
+
+    /// The whole file: hafleet's own `global` section, then the body. HAProxy merges the `global` sections.
+    pub fn file(&self, prelude: &Prelude) -> String {
+        format!("{prelude}{}", self.body)
+    }
+
+    fn from_text(text: &str, origin: &str) -> Self {
+        let mut body = text.to_owned();
+        if !body.ends_with('\n') {
+            body.push('\n');
+        }
+        Self {
+            origins: body.lines().map(|_| origin.to_owned()).collect(),
+            listeners: listener::in_text(&body),
+            servers: Vec::new(),
+            skeleton: Skeleton::of(&body),
+            body,
+        }
+    }
+
+    fn from_built(built: Built, servers: Vec<RenderedServer>) -> Self {
+        Self {
+            origins: built.origins,
+            listeners: listener::in_text(&built.text),
+            servers,
+            skeleton: Skeleton::of(&built.shape),
+            body: built.text,
+        }
+    }
+}
+
+/// The configuration of `spec` for `node`, on a machine with both address families.
+///
+/// # Errors
+/// What cannot be written: a value with control characters, a host or path with no meaning, or a fault in the template.
+pub fn render(spec: &Spec, node: &NodeContext) -> Result<Rendered, RenderError> {
+    render_on(spec, node, Families::Both)
+}
+
+/// The configuration of `spec` for `node` on a machine with `families`.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_on(
+    spec: &Spec,
+    node: &NodeContext,
+    families: Families,
+) -> Result<Rendered, RenderError> {
+    if let Some(text) = &spec.haproxy_cfg {
+        return no_nul("haproxy_cfg", text).map(|()| Rendered::from_text(text, "haproxy_cfg"));
+    }
+    if let Some(source) = &spec.template {
+        let text = template::expand(source, spec, node)?;
+        return no_nul("template", &text).map(|()| Rendered::from_text(&text, "template"));
+    }
+    let mut lines = Lines::default();
+    process::global(&mut lines, &spec.global);
+    process::defaults(&mut lines, &spec.defaults);
+    for (index, item) in spec.frontends.iter().enumerate() {
+        let place = frontend::Place { node, families };
+        frontend::frontend(&mut lines, &format!("frontends[{index}]"), item, place);
+    }
+    let mut servers = Vec::new();
+    let has_agent = |raw: &[String]| raw.iter().any(|line| line.contains("agent-"));
+    let is_agent_default = has_agent(&spec.defaults.raw);
+    for (index, item) in spec.backends.iter().enumerate() {
+        let context = backend::Context {
+            node,
+            has_agent_check: is_agent_default || has_agent(&item.raw),
+        };
+        let path = format!("backends[{index}]");
+        servers.extend(backend::backend(&mut lines, &path, item, context));
+    }
+    if let Some(text) = &spec.raw {
+        lines.verbatim("raw", "", "\n");
+        lines.verbatim("raw", "", text);
+    }
+    let built = lines.finish().map_err(Findings)?;
+    Ok(Rendered::from_built(built, servers))
+}
+
+fn no_nul(path: &str, text: &str) -> Result<(), RenderError> {
+    if text.contains('\0') {
+        let message = "it has a NUL character, which HAProxy does not read";
+        return Err(Findings::from(Finding::new(path, message)).into());
+    }
+    Ok(())
+}
+
+/// HAProxy's proxy, server and cookie names (Configuration Manual, section 4, "Proxies").
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
+}
+
+/// Notes a `text` at `path` that is no name. Names also stand where HAProxy reads more than a word, so that quoting
+/// alone would not do.
+fn expect_name(lines: &mut Lines, path: &str, text: &str) {
+    if !is_name(text) {
+        lines.fault(
+            path,
+            format!("{text:?} is not a name: use A-Z, a-z, 0-9, '-', '_', '.' and ':'"),
+        );
+    }
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

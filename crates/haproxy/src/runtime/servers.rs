@@ -1,0 +1,100 @@
+//! The answer to `show servers state`: addresses, ports, weights and states as they are now.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// One server as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerState {
+    /// The backend's name.
+    pub backend: String,
+    /// The server's name.
+    pub name: String,
+    /// Its address; none when its host name has not been resolved.
+    pub address: Option<IpAddr>,
+    /// Its host name, if it was given by one.
+    pub host_name: Option<String>,
+    /// TCP port.
+    pub port: u16,
+    /// The weight that is in force (`srv_uweight`).
+    pub weight: u16,
+    /// Bits of the administrative state (`srv_admin_state`): 0x01, 0x02 and 0x20 are maintenance, 0x08 and 0x10 drain.
+    pub admin_state: u32,
+    /// 0 stopped, 1 starting, 2 running, 3 stopping softly (`srv_op_state`).
+    pub operational_state: u32,
+}
+
+/// All servers of a process, by backend and name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServersState {
+    servers: BTreeMap<(String, String), ServerState>,
+}
+
+impl ServersState {
+    /// The state of one server.
+    pub fn get(&self, backend: &str, name: &str) -> Option<&ServerState> {
+        self.servers.get(&(backend.to_owned(), name.to_owned()))
+    }
+
+    /// All servers, by backend and name.
+    pub fn iter(&self) -> impl Iterator<Item = &ServerState> {
+        self.servers.values()
+    }
+
+    /// Reads version 1 of the format, by the names of its columns (Management Guide, section 9.3).
+    pub(super) fn parse(reply: &str) -> Result<Self, String> {
+        let mut lines = reply.lines();
+        let version = lines.next().unwrap_or_default().trim();
+        if version != "1" {
+            let version: String = version.chars().take(40).collect();
+            return Err(format!("format version {version:?} is not known: 1 is"));
+        }
+        let header = lines
+            .next()
+            .and_then(|line| line.strip_prefix("# "))
+            .ok_or("it has no line with the names of its columns")?;
+        let columns: BTreeMap<_, _> = header
+            .split_whitespace()
+            .enumerate()
+            .map(|(index, name)| (name, index))
+            .collect();
+        let mut servers = BTreeMap::new();
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            let server = row(line, &columns)?;
+            servers.insert((server.backend.clone(), server.name.clone()), server);
+        }
+        Ok(Self { servers })
+    }
+}
+
+fn row(line: &str, columns: &BTreeMap<&str, usize>) -> Result<ServerState, String> {
+    let cells: Vec<_> = line.split_whitespace().collect();
+    let cell = |name: &str| {
+        columns
+            .get(name)
+            .and_then(|index| cells.get(*index))
+            .copied()
+            .ok_or_else(|| format!("a line has no {name}"))
+    };
+    let number = |name: &str| {
+        let text = cell(name)?;
+        text.parse::<u32>()
+            .map_err(|_| format!("{name} is {text:?} and not a number"))
+    };
+    let small = |name: &str| {
+        u16::try_from(number(name)?).map_err(|_| format!("{name} is larger than 65535"))
+    };
+    Ok(ServerState {
+        backend: cell("be_name")?.to_owned(),
+        name: cell("srv_name")?.to_owned(),
+        address: cell("srv_addr")?.parse().ok(),
+        host_name: cell("srv_fqdn")
+            .ok()
+            .filter(|name| *name != "-")
+            .map(str::to_owned),
+        port: small("srv_port")?,
+        weight: small("srv_uweight")?,
+        admin_state: number("srv_admin_state")?,
+        operational_state: number("srv_op_state")?,
+    })
+}
