@@ -10,6 +10,7 @@
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
 //! - [`backend`], [`request`], [`load`]: servers, single requests, and requests at a steady rate.
 //! - [`spec`]: the specs that tests apply.
+//! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
 //!
 //! Nothing outlives a test: guards kill and remove what it made, and the next test removes what a killed one left.
@@ -27,6 +28,7 @@ pub mod authority;
 pub mod backend;
 pub mod client;
 pub mod deadline;
+pub mod demo;
 pub mod fleet;
 pub mod load;
 pub mod machine;

@@ -1,4 +1,4 @@
-//! What tests need of the machine: root for namespaces, and the `hafleet` program.
+//! What tests need of the machine: root for namespaces, the `hafleet` program, and a Python.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -60,4 +60,23 @@ pub fn repository() -> &'static Path {
     tests
         .parent()
         .expect("the tests are a folder of the repository")
+}
+
+/// The interpreter with grpcio and its tools; none when it is missing and that was allowed.
+///
+/// # Panics
+/// When it is missing and `HAFLEET_ALLOW_SKIP` is not set.
+pub fn python() -> Option<PathBuf> {
+    let own = || repository().join(".tools/venv/bin/python");
+    let python = env::var_os("HAFLEET_PYTHON").map_or_else(own, PathBuf::from);
+    if python.is_file() {
+        return Some(python);
+    }
+    let missing = format!(
+        "{} is not there: `make test-tools` installs it",
+        python.display()
+    );
+    assert!(env::var_os("HAFLEET_ALLOW_SKIP").is_some(), "{missing}");
+    eprintln!("left out: {missing}");
+    None
 }

@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! Measures what hafleet promises, prints a table, and writes `bench-results.json`.
+//!
+//! Each group is a module with one function that returns its [`figure::Figure`]s. Nothing here is a test: a figure
+//! that misses what it must reach makes the exit status 1, after all others have been measured and written.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people"
+)]
+
+mod failover;
+mod figure;
+mod reloads;
+mod rest;
+mod served;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+
+use figure::Figure;
+
+/// Measures hafleet on this machine.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only this group; all of them if absent
+    #[arg(long)]
+    only: Option<Group>,
+    /// Where the figures are written
+    #[arg(long, default_value = "bench-results.json")]
+    out: PathBuf,
+    /// Divide the number of rounds by this, for a quick look; the figures then prove nothing
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    divide: u32,
+}
+
+/// What can be measured on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Three nodes on this machine: writes, reloads, failover, rest
+    Fleet,
+}
+
+impl Group {
+    const ALL: [Self; 1] = [Self::Fleet];
+
+    fn measure(self, divide: u32) -> Vec<Figure> {
+        match self {
+            Self::Fleet => {
+                let rounds = |full: u32| (full / divide).max(1);
+                [
+                    served::measure(rounds(100)),
+                    reloads::measure(rounds(100)),
+                    failover::measure(rounds(20)),
+                    rest::measure(),
+                ]
+                .concat()
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !hafleet_tests::can_make_namespaces() {
+        return ExitCode::from(2);
+    }
+    let begun = Instant::now();
+    let groups = arguments
+        .only
+        .map_or_else(|| Group::ALL.to_vec(), |group| vec![group]);
+    let figures: Vec<_> = groups
+        .into_iter()
+        .flat_map(|group| group.measure(arguments.divide))
+        .collect();
+    print!("\n{}", figure::table(&figures));
+    let text = serde_json::to_string_pretty(&figures).expect("figures are plain values");
+    if let Err(error) = std::fs::write(&arguments.out, text + "\n") {
+        eprintln!("{}: {error}", arguments.out.display());
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "\nwritten to {} after {:.0?}",
+        arguments.out.display(),
+        begun.elapsed()
+    );
+    if figures.iter().all(|figure| figure.ok) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
