@@ -1,1 +1,75 @@
 //! Many agents as one: gossip over gRPC, membership, leadership, documents, store.
+//!
+//! A node joins with [`Cluster::start`] and then has a [`View`] of the fleet, the fleet's documents, and a way to
+//! [`write`](Cluster::write) them while it leads. The caller serves the returned [`PeerServer`] beside its other
+//! services, on one port, over [`hafleet_identity::Incoming`]:
+//!
+//! ```no_run
+//! # async fn example(
+//! #     config: hafleet_cluster::ClusterConfig,
+//! #     credentials: std::sync::Arc<hafleet_identity::Credentials>,
+//! #     listener: tokio::net::TcpListener,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let store = hafleet_cluster::Store::open("/var/lib/hafleet/state.redb")?;
+//! let incoming = hafleet_identity::Incoming::new(listener, &credentials)?;
+//! let (cluster, peers) = hafleet_cluster::Cluster::start(config, store, credentials).await?;
+//! let serving = tonic::transport::Server::builder().add_service(peers).serve_with_incoming(incoming);
+//! # Ok(()) }
+//! ```
+//!
+//! The rules are pure, and a thin layer of tasks drives them:
+//!
+//! | rules | tasks |
+//! |---|---|
+//! | [`leadership`]: who leads | `driver`: looks, decides, acts |
+//! | [`line`]: what becomes of a revision | `write`, `repair`: the leader's pushes, everyone's catching up |
+//! | [`view`]: who is live | `links`, `gossip`: what is seen of others |
+//! | `facts`: gossip to reports and back | `exchange`: the protocol between agents |
+//!
+//! [`Store`] keeps what must survive. What the documents mean, and what a node does about them, is left to others.
+
+mod clock;
+mod cluster;
+mod config;
+mod documents;
+mod driver;
+mod exchange;
+mod facts;
+mod gossip;
+pub mod leadership;
+mod limits;
+pub mod line;
+mod links;
+mod offload;
+mod repair;
+mod roster;
+mod seeds;
+mod store;
+mod timing;
+pub mod view;
+mod write;
+
+/// The generated half of the protocol between agents.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    reason = "generated"
+)]
+mod proto {
+    tonic::include_proto!("hafleet.v1");
+}
+
+pub use cluster::{Cluster, ClusterError};
+pub use config::{ClusterConfig, HISTORY_LIMIT, MEMBER_RETENTION};
+pub use exchange::server::PeerService;
+pub use leadership::Role;
+pub use limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};
+pub use store::{Conflict, ConflictReason, Store, StoreError};
+pub use timing::Timing;
+pub use view::{LinkState, Liveness, Member, Standing, View};
+pub use write::{Expect, WriteError, WriteRequest, Written};
+
+/// What a node answers its peers: to be added to the agent's tonic server.
+pub type PeerServer = proto::peer_server::PeerServer<PeerService>;

@@ -1,0 +1,57 @@
+//! What a node has to be told to join a cluster.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hafleet_model::{FleetName, NodeId};
+
+use crate::timing::Timing;
+
+/// How long a node that is gone stays a known member, and counts when a majority is asked for.
+pub const MEMBER_RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How many revisions of each document are kept.
+pub const HISTORY_LIMIT: usize = 1000;
+
+/// What a node has to be told to join a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// The fleet, the same as in its certificate.
+    pub fleet: FleetName,
+    /// Its id, the same as in its certificate.
+    pub node_id: NodeId,
+    /// Where peers reach its gRPC port.
+    pub address: SocketAddr,
+    /// Where clients reach its HAProxy.
+    pub data_address: IpAddr,
+    /// Its availability zone.
+    pub zone: Option<String>,
+    /// The agent's version.
+    pub version: String,
+    /// Where to look for the fleet, `host:port` each; resolved again and again.
+    pub seeds: Vec<String>,
+    /// How fast it moves.
+    pub timing: Timing,
+    /// How long a node that is gone stays a known member.
+    pub member_retention: Duration,
+    /// How many revisions of each document are kept, at least 1.
+    pub history_limit: usize,
+}
+
+impl ClusterConfig {
+    /// A node at `address` without seeds, with the default timing and limits. HAProxy is taken to be at the same IP
+    /// address.
+    pub fn new(fleet: FleetName, node_id: NodeId, address: SocketAddr) -> Self {
+        Self {
+            fleet,
+            node_id,
+            address,
+            data_address: address.ip(),
+            zone: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seeds: Vec::new(),
+            timing: Timing::default(),
+            member_retention: MEMBER_RETENTION,
+            history_limit: HISTORY_LIMIT,
+        }
+    }
+}

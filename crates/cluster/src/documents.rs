@@ -1,0 +1,368 @@
+//! The fleet's four documents on this node: memory over store, changed by one rule.
+//!
+//! Whatever brings a revision here, a leader's push or an own repair, goes through [`Documents::adopt`], and only the
+//! own writes of a leader through [`Documents::append`]. Calls block for the time of a sync.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hafleet_model::{Document, DocumentKind, Header, Revision, Stamp, Term};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::now_ms;
+use crate::line::{Adoption, AncestryError, Judgement, Line, check_ancestry};
+use crate::store::{Change, Conflict, ConflictReason, LineRecord, Store, StoreError};
+
+/// What became of a revision that came from a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in the line now, as the newest.
+    Adopted {
+        /// How many own revisions became conflicts for it.
+        lost: usize,
+    },
+    /// It was in the line before.
+    Known,
+    /// Older than the line and not in it; kept as a conflict where that can be told.
+    Superseded,
+    /// Another body under the same revision; kept as a conflict.
+    Divergent,
+    /// Its ancestry is too short to tell.
+    NeedsAncestry,
+}
+
+/// Why a revision was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdoptError {
+    #[error("its ancestry is impossible: {0}")]
+    Ancestry(#[from] AncestryError),
+    #[error("its header names {header:?} as parent, its ancestry {ancestry:?}")]
+    OtherParent {
+        header: Option<Stamp>,
+        ancestry: Option<Stamp>,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The documents of this node.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    store: Arc<Store>,
+    history_limit: usize,
+    shelves: [Shelf; DocumentKind::ALL.len()],
+    /// Told whenever a newest revision changes.
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    kind: DocumentKind,
+    line: Mutex<Line>,
+    newest: watch::Sender<Option<Arc<Document>>>,
+}
+
+impl Documents {
+    /// Reads what the store has.
+    pub(crate) fn load(
+        store: Arc<Store>,
+        history_limit: usize,
+        changed: Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        let [spec, endpoints, overrides, secrets] =
+            DocumentKind::ALL.map(|kind| load_shelf(&store, kind));
+        let shelves = [spec?, endpoints?, overrides?, secrets?];
+        Ok(Self {
+            store,
+            history_limit,
+            shelves,
+            changed,
+        })
+    }
+
+    /// The newest revision, and its successors.
+    pub(crate) fn watch(&self, kind: DocumentKind) -> watch::Receiver<Option<Arc<Document>>> {
+        self.shelf(kind).newest.subscribe()
+    }
+
+    /// The newest revision.
+    pub(crate) fn newest(&self, kind: DocumentKind) -> Option<Arc<Document>> {
+        self.shelf(kind).newest.borrow().clone()
+    }
+
+    /// The stamp of the newest revision of each kind.
+    pub(crate) fn heads(&self) -> Vec<(DocumentKind, Stamp)> {
+        let newest = |kind| self.newest(kind).map(|document| (kind, document.stamp()));
+        DocumentKind::ALL.into_iter().filter_map(newest).collect()
+    }
+
+    /// What comes before `stamp` in the line, newest first.
+    pub(crate) fn ancestry(&self, kind: DocumentKind, stamp: Stamp) -> Vec<Stamp> {
+        self.line(kind).ancestry(stamp)
+    }
+
+    /// The headers that are held, newest first.
+    pub(crate) fn history(&self, kind: DocumentKind) -> Result<Vec<Header>, StoreError> {
+        let records = self.store.line(kind)?;
+        Ok(records
+            .into_iter()
+            .rev()
+            .filter_map(|record| record.header)
+            .collect())
+    }
+
+    /// The revision `revision` of the line, when it is held.
+    pub(crate) fn revision(
+        &self,
+        kind: DocumentKind,
+        revision: Revision,
+    ) -> Result<Option<Document>, StoreError> {
+        let records = self.store.line(kind)?;
+        let record = records
+            .into_iter()
+            .find(|record| record.stamp.revision == revision);
+        self.read(record.and_then(|record| record.header))
+    }
+
+    /// Exactly `stamp`, be it in the line or in conflict.
+    pub(crate) fn stamped(
+        &self,
+        kind: DocumentKind,
+        stamp: Stamp,
+    ) -> Result<Option<Document>, StoreError> {
+        if let Some(document) = self
+            .revision(kind, stamp.revision)?
+            .filter(|document| document.stamp() == stamp)
+        {
+            return Ok(Some(document));
+        }
+        let conflicts = self.store.conflicts(kind)?;
+        let conflict = conflicts
+            .into_iter()
+            .find(|conflict| conflict.header.stamp == stamp);
+        self.read(conflict.map(|conflict| conflict.header))
+    }
+
+    /// The revisions that lost.
+    pub(crate) fn conflicts(&self, kind: DocumentKind) -> Result<Vec<Conflict>, StoreError> {
+        self.store.conflicts(kind)
+    }
+
+    /// The stamps of the line whose bodies are yet to be fetched.
+    pub(crate) fn missing(&self, kind: DocumentKind) -> Result<Vec<Stamp>, StoreError> {
+        let records = self.store.line(kind)?;
+        Ok(records
+            .into_iter()
+            .filter(|record| record.header.is_none())
+            .map(|record| record.stamp)
+            .collect())
+    }
+
+    /// Writes the successor of the newest revision, as leader of `term`. `make` gets the stamp of the newest and
+    /// returns what follows it.
+    pub(crate) fn append<E: From<StoreError>>(
+        &self,
+        kind: DocumentKind,
+        make: impl FnOnce(Option<Stamp>) -> Result<Document, E>,
+    ) -> Result<Arc<Document>, E> {
+        let mut line = self.line(kind);
+        let document = make(line.head())?;
+        let mut next = line.clone();
+        next.adopt(document.stamp(), &Adoption::default());
+        let trimmed = next.trim(self.history_limit);
+        let change = Change {
+            put: Some(document.clone()),
+            trimmed,
+            now_ms: now_ms(),
+            ..Change::default()
+        };
+        self.store.change(kind, &change)?;
+        *line = next;
+        Ok(self.publish(kind, document))
+    }
+
+    /// Takes in a revision from a peer. With `is_final` the ancestry is all that there is, and what it does not
+    /// prove to come before counts as lost.
+    pub(crate) fn adopt(
+        &self,
+        document: Document,
+        ancestry: &[Stamp],
+        is_final: bool,
+    ) -> Result<Outcome, AdoptError> {
+        let (kind, stamp) = (document.kind(), document.stamp());
+        check_ancestry(stamp, ancestry)?;
+        check_parent(document.header(), ancestry)?;
+        let mut line = self.line(kind);
+        let judged = if is_final {
+            line.judge_finally(stamp, ancestry)
+        } else {
+            line.judge(stamp, ancestry)
+        };
+        match judged {
+            Judgement::Known => Ok(self.fill(document, &line)?),
+            Judgement::NeedsAncestry => Ok(Outcome::NeedsAncestry),
+            Judgement::Older => Ok(Outcome::Superseded),
+            Judgement::Lost => {
+                self.keep_conflict(document, ConflictReason::Fork, Outcome::Superseded)
+            }
+            Judgement::Divergent => {
+                self.keep_conflict(document, ConflictReason::Divergent, Outcome::Divergent)
+            }
+            Judgement::Adopt(adoption) => self.take_over(&mut line, document, adoption),
+        }
+    }
+
+    fn take_over(
+        &self,
+        line: &mut Line,
+        document: Document,
+        adoption: Adoption,
+    ) -> Result<Outcome, AdoptError> {
+        let kind = document.kind();
+        let mut next = line.clone();
+        next.adopt(document.stamp(), &adoption);
+        let trimmed = next.trim(self.history_limit);
+        let lost = adoption.lost.len();
+        let change = Change {
+            put: Some(document.clone()),
+            between: adoption.between,
+            lost: adoption.lost,
+            trimmed,
+            now_ms: now_ms(),
+            conflict: None,
+        };
+        self.store.change(kind, &change)?;
+        *line = next;
+        self.publish(kind, document);
+        Ok(Outcome::Adopted { lost })
+    }
+
+    /// A revision of the line has come: its body may have been missing.
+    fn fill(&self, document: Document, line: &Line) -> Result<Outcome, StoreError> {
+        let kind = document.kind();
+        let is_missing = line.head() != Some(document.stamp())
+            && self.missing(kind)?.contains(&document.stamp());
+        if is_missing {
+            let change = Change {
+                put: Some(document),
+                now_ms: now_ms(),
+                ..Change::default()
+            };
+            self.store.change(kind, &change)?;
+        }
+        Ok(Outcome::Known)
+    }
+
+    fn keep_conflict(
+        &self,
+        document: Document,
+        reason: ConflictReason,
+        outcome: Outcome,
+    ) -> Result<Outcome, AdoptError> {
+        let (kind, stamp) = (document.kind(), document.stamp());
+        let is_known = self
+            .store
+            .conflicts(kind)?
+            .iter()
+            .any(|conflict| conflict.header.stamp == stamp);
+        if !is_known {
+            match reason {
+                ConflictReason::Divergent => {
+                    tracing::error!(%kind, %stamp, "two bodies bear the same revision")
+                }
+                ConflictReason::Fork => {
+                    tracing::warn!(%kind, %stamp, "a revision lost against a later one")
+                }
+            }
+            let change = Change {
+                conflict: Some((document, reason)),
+                now_ms: now_ms(),
+                ..Change::default()
+            };
+            self.store.change(kind, &change)?;
+        }
+        Ok(outcome)
+    }
+
+    fn publish(&self, kind: DocumentKind, document: Document) -> Arc<Document> {
+        let document = Arc::new(document);
+        self.shelf(kind)
+            .newest
+            .send_replace(Some(Arc::clone(&document)));
+        self.changed.notify_one();
+        document
+    }
+
+    fn read(&self, header: Option<Header>) -> Result<Option<Document>, StoreError> {
+        header.map_or(Ok(None), |header| read_document(&self.store, header))
+    }
+
+    fn shelf(&self, kind: DocumentKind) -> &Shelf {
+        let [spec, endpoints, overrides, secrets] = &self.shelves;
+        match kind {
+            DocumentKind::Spec => spec,
+            DocumentKind::Endpoints => endpoints,
+            DocumentKind::Overrides => overrides,
+            DocumentKind::Secrets => secrets,
+        }
+    }
+
+    fn line(&self, kind: DocumentKind) -> MutexGuard<'_, Line> {
+        let shelf = self.shelf(kind);
+        debug_assert_eq!(shelf.kind, kind);
+        // A line is replaced whole after the store has it, so one left by a panic is still true.
+        shelf.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The highest term ever seen.
+    pub(crate) fn highest_term(&self) -> Result<Term, StoreError> {
+        self.store.highest_term()
+    }
+
+    /// Makes `term` the highest ever seen, durably, unless a higher one is; returns the highest.
+    pub(crate) fn raise_term(&self, term: Term) -> Result<Term, StoreError> {
+        self.store.raise_term(term)
+    }
+}
+
+fn load_shelf(store: &Store, kind: DocumentKind) -> Result<Shelf, StoreError> {
+    let records = store.line(kind)?;
+    let newest = records.last().and_then(|record| record.header.clone());
+    let newest = newest.map_or(Ok(None), |header| read_document(store, header))?;
+    let stamps = records
+        .iter()
+        .map(|LineRecord { stamp, .. }| *stamp)
+        .collect();
+    Ok(Shelf {
+        kind,
+        line: Mutex::new(Line::new(stamps)),
+        newest: watch::Sender::new(newest.map(Arc::new)),
+    })
+}
+
+fn read_document(store: &Store, header: Header) -> Result<Option<Document>, StoreError> {
+    let Some(body) = store.body(header.kind, header.stamp)? else {
+        return Ok(None);
+    };
+    let document = Document::new(header, body);
+    document.map(Some).map_err(|error| StoreError::Damaged {
+        path: store.path().to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The header's parent and the ancestry's first must be the same, unless no ancestry was sent.
+fn check_parent(header: &Header, ancestry: &[Stamp]) -> Result<(), AdoptError> {
+    let first = ancestry.first().copied();
+    let is_root = header.stamp.revision.sequence == 1;
+    if (first.is_some() && header.parent != first) || header.parent.is_none() != is_root {
+        return Err(AdoptError::OtherParent {
+            header: header.parent,
+            ancestry: first,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "documents_tests.rs"]
+mod tests;

@@ -1,0 +1,357 @@
+//! The one task that watches the fleet and acts on it: it looks, lets the pure parts decide, and carries that out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chitchat::ChitchatHandle;
+use hafleet_model::report::NodeReport;
+use hafleet_model::{NodeId, Term};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_ms;
+use crate::documents::Documents;
+use crate::facts::{self, Facts};
+use crate::gossip::FrameRules;
+use crate::leadership::{Decision, Leadership, Observation};
+use crate::links::{LinkStatus, Links};
+use crate::offload::offload;
+use crate::roster::{Heard, Roster, highest_term};
+use crate::seeds::Seeds;
+use crate::store::StoreError;
+use crate::view::{LinkState, Liveness, Member, Sighting, Standing, View};
+
+/// How long a node that could not write its term down keeps from leading.
+const STORE_PAUSE: Duration = Duration::from_secs(10);
+/// Changes that come this close together are looked at once.
+const COALESCE: Duration = Duration::from_millis(2);
+
+/// What this node says of itself: changed by the agent and the driver, read by the driver.
+#[derive(Debug)]
+pub(crate) struct OwnReport {
+    facts: Mutex<Facts>,
+    wake: Arc<Notify>,
+}
+
+impl OwnReport {
+    pub(crate) fn new(report: NodeReport, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            facts: Mutex::new(Facts {
+                report,
+                has_left: false,
+            }),
+            wake,
+        })
+    }
+
+    /// Changes it and has it published at once.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
+    }
+
+    fn read(&self) -> Facts {
+        self.facts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// What wakes the driver.
+enum Event {
+    /// Time has passed.
+    Tick,
+    /// Something changed: gossip, a link, a document, the own report.
+    Changed,
+    /// A peer has begun to gossip with us from this address.
+    Opened(SocketAddr),
+    /// The agent is stopping.
+    Stop,
+}
+
+pub(crate) struct Driver {
+    pub(crate) me: NodeId,
+    pub(crate) gossip_interval: Duration,
+    pub(crate) chitchat: Arc<ChitchatHandle>,
+    pub(crate) rules: FrameRules,
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) seeds: Arc<Seeds>,
+    pub(crate) roster: Roster,
+    pub(crate) own: Arc<OwnReport>,
+    pub(crate) leadership: Leadership,
+    pub(crate) view: watch::Sender<Arc<View>>,
+    pub(crate) openings: mpsc::Receiver<(NodeId, SocketAddr)>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) stop: CancellationToken,
+    /// The keys and values that gossip has of us.
+    pub(crate) published: BTreeMap<String, String>,
+    /// Since when, and why, the store refuses terms.
+    pub(crate) store_trouble: Option<(Instant, String)>,
+}
+
+impl Driver {
+    /// Runs until the agent stops.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = tokio::time::interval(self.gossip_interval / 4);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                () = self.stop.cancelled() => Event::Stop,
+                _ = ticks.tick() => Event::Tick,
+                () = self.wake.notified() => Event::Changed,
+                Some((_, address)) = self.openings.recv() => Event::Opened(address),
+            };
+            match event {
+                Event::Stop => return,
+                Event::Tick => self.introduce().await,
+                Event::Changed => tokio::time::sleep(COALESCE).await,
+                Event::Opened(address) => {
+                    self.links.ensure(address);
+                    self.links.hurry(address);
+                }
+            }
+            self.look_and_act().await;
+        }
+    }
+
+    async fn look_and_act(&mut self) {
+        let me = self.me.clone();
+        let heard = self
+            .chitchat
+            .with_chitchat(|chitchat| Heard::read(chitchat, &me))
+            .await;
+        let links = self.links.statuses();
+        let now = Instant::now();
+        let sightings = self.roster.sight(&heard, &links, now);
+        self.rules.set_known(heard.ids);
+        self.remember(&sightings).await;
+        self.keep_links(&sightings);
+        let highest = self.settle_term(&sightings).await;
+        let observation = self.observation(&sightings, &links, highest);
+        let decision = self.leadership.observe(Instant::now(), &observation);
+        let highest = self.carry_out(decision, highest).await;
+        // The view first: what others hear of us, we should know ourselves.
+        let facts = self.own_facts();
+        self.show(sightings, &facts, highest);
+        self.publish(&facts).await;
+    }
+
+    async fn remember(&mut self, sightings: &BTreeMap<NodeId, Sighting>) {
+        if let Err(error) = self.roster.remember(sightings).await {
+            tracing::error!(%error, "members could not be written down");
+        }
+    }
+
+    fn keep_links(&self, sightings: &BTreeMap<NodeId, Sighting>) {
+        let mut addresses: HashSet<_> = sightings
+            .values()
+            .map(|sighting| sighting.report.address)
+            .collect();
+        addresses.extend(self.roster.addresses());
+        addresses.extend(self.seeds.addresses());
+        for address in &addresses {
+            self.links.ensure(*address);
+        }
+        // A peer that has just opened its stream is not in gossip yet, and its link is needed to get it there.
+        addresses.extend(
+            self.links
+                .statuses()
+                .into_iter()
+                .filter(is_connecting)
+                .map(|(address, _)| address),
+        );
+        self.links.keep_only(&addresses);
+    }
+
+    /// The highest term there is, made durable when it is new.
+    async fn settle_term(&mut self, sightings: &BTreeMap<NodeId, Sighting>) -> Term {
+        let heads = self
+            .documents
+            .heads()
+            .into_iter()
+            .map(|(_, stamp)| stamp.revision.term);
+        let seen = heads
+            .chain([highest_term(sightings)])
+            .max()
+            .unwrap_or_default();
+        match self.documents.highest_term() {
+            Ok(durable) if durable >= seen => durable,
+            Ok(_) => self.raise_term(seen).await.unwrap_or(seen),
+            Err(error) => {
+                self.note_trouble(&error);
+                seen
+            }
+        }
+    }
+
+    async fn raise_term(&mut self, term: Term) -> Option<Term> {
+        let documents = Arc::clone(&self.documents);
+        match offload(move || documents.raise_term(term)).await? {
+            Ok(highest) => Some(highest),
+            Err(error) => {
+                self.note_trouble(&error);
+                None
+            }
+        }
+    }
+
+    fn note_trouble(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the term could not be written down, so this node cannot lead");
+        self.store_trouble = Some((Instant::now(), error.to_string()));
+    }
+
+    fn observation(
+        &self,
+        sightings: &BTreeMap<NodeId, Sighting>,
+        links: &HashMap<SocketAddr, LinkStatus>,
+        highest: Term,
+    ) -> Observation {
+        Observation {
+            others: sightings.values().map(Sighting::candidate).collect(),
+            unfit: self.unfit(),
+            highest_term: highest,
+            has_everyone_answered: self.has_everyone_answered(sightings, links),
+        }
+    }
+
+    fn unfit(&self) -> Option<String> {
+        let trouble = self
+            .store_trouble
+            .as_ref()
+            .filter(|(since, _)| since.elapsed() < STORE_PAUSE);
+        trouble
+            .map(|(_, reason)| reason.clone())
+            .or_else(|| self.own.read().report.unfit)
+    }
+
+    /// Every member that is remembered or heard of, and every seed, is connected and has said what it claims.
+    fn has_everyone_answered(
+        &self,
+        sightings: &BTreeMap<NodeId, Sighting>,
+        links: &HashMap<SocketAddr, LinkStatus>,
+    ) -> bool {
+        let has_answered = |sighting: &Sighting| {
+            sighting.has_left
+                || (sighting.is_current && sighting.link == Some(LinkState::Connected))
+        };
+        let is_answered = |address: SocketAddr| {
+            let peer = links
+                .get(&address)
+                .filter(|link| link.state == LinkState::Connected);
+            let peer = peer.and_then(|link| link.peer.as_ref());
+            self.links.is_own(address)
+                || peer.is_some_and(|peer| sightings.get(peer).is_some_and(has_answered))
+        };
+        sightings.values().all(has_answered) && self.seeds.each_has(is_answered)
+    }
+
+    /// Does what was decided, and returns the highest term then.
+    async fn carry_out(&mut self, decision: Decision, highest: Term) -> Term {
+        match decision {
+            Decision::Stay => highest,
+            Decision::Yield => {
+                tracing::info!("this node leads no longer");
+                self.own.change(|facts| facts.report.claim = None);
+                highest
+            }
+            Decision::Claim(term) => match self.raise_term(term).await {
+                Some(durable) if durable == term => {
+                    tracing::info!(%term, "this node claims to lead");
+                    self.own.change(|facts| facts.report.claim = Some(term));
+                    self.leadership.claimed(term);
+                    term
+                }
+                // A higher one has come in the meantime; the next look takes it into account.
+                Some(durable) => durable,
+                None => highest,
+            },
+        }
+    }
+
+    fn own_facts(&self) -> Facts {
+        let mut facts = self.own.read();
+        facts.report.held = self.documents.heads().into_iter().collect();
+        facts.report.unfit = self.unfit();
+        facts
+    }
+
+    fn show(&self, sightings: BTreeMap<NodeId, Sighting>, facts: &Facts, highest: Term) {
+        let mut members: Vec<_> = sightings.into_values().map(Sighting::into_member).collect();
+        let last_seen_ms = self
+            .view
+            .borrow()
+            .own()
+            .map_or_else(now_ms, |own| own.last_seen_ms);
+        let own = Member {
+            report: facts.report.clone(),
+            liveness: Liveness::Live,
+            last_seen_ms,
+            is_self: true,
+            link: None,
+        };
+        members.push(own);
+        members.sort_by(|a, b| a.report.id.cmp(&b.report.id));
+        let leadership = Standing::of(self.leadership.role(), &self.me, highest);
+        let view = View {
+            members,
+            leadership,
+        };
+        self.view.send_if_modified(|shown| {
+            let is_new = **shown != view;
+            if is_new {
+                *shown = Arc::new(view);
+            }
+            is_new
+        });
+    }
+
+    /// Tells gossip what changed about us, and everyone live at once.
+    async fn publish(&mut self, facts: &Facts) {
+        let values = facts::to_gossip(facts);
+        if values == self.published {
+            return;
+        }
+        self.chitchat
+            .with_chitchat(|chitchat| {
+                let own = chitchat.self_node_state();
+                for (key, value) in &values {
+                    own.set(key, value);
+                }
+            })
+            .await;
+        self.published = values;
+        let view = Arc::clone(&self.view.borrow());
+        for peer in view.live_peers() {
+            self.gossip_to(peer.report.address);
+        }
+    }
+
+    /// Gossips with those who are connected and not known to chitchat, which has no other way to hear of them.
+    async fn introduce(&self) {
+        let live = self.chitchat.with_chitchat(|chitchat| {
+            let addresses = chitchat.live_nodes().map(|id| id.gossip_advertise_addr);
+            addresses.collect::<HashSet<_>>()
+        });
+        let live = live.await;
+        for (address, link) in self.links.statuses() {
+            if link.state == LinkState::Connected && !live.contains(&address) {
+                self.gossip_to(address);
+            }
+        }
+    }
+
+    fn gossip_to(&self, address: SocketAddr) {
+        if self.chitchat.gossip(address).is_err() {
+            tracing::debug!(%address, "gossip has ended");
+        }
+    }
+}
+
+fn is_connecting((_, link): &(SocketAddr, LinkStatus)) -> bool {
+    matches!(link.state, LinkState::Connecting | LinkState::Connected)
+}

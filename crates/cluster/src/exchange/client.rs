@@ -1,0 +1,144 @@
+//! Asking peers.
+
+use std::time::Duration;
+
+use hafleet_model::{Document, DocumentKind, Stamp, Term};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::wire::{self, WireError};
+use crate::limits::MAX_MESSAGE_LEN;
+use crate::proto;
+use crate::proto::peer_client::PeerClient;
+
+/// Why a peer's answer is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("it knows a later term")]
+    LaterTerm,
+    #[error("it does not hold that")]
+    NotFound,
+    #[error("it failed: {0}")]
+    Failed(#[source] Box<tonic::Status>),
+    #[error("its answer makes no sense: {0}")]
+    Nonsense(#[from] WireError),
+}
+
+impl From<tonic::Status> for AskError {
+    fn from(status: tonic::Status) -> Self {
+        match status.code() {
+            Code::FailedPrecondition => Self::LaterTerm,
+            Code::NotFound => Self::NotFound,
+            _ => Self::Failed(Box::new(status)),
+        }
+    }
+}
+
+/// A peer, and how long it may take to answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    client: PeerClient<Channel>,
+    deadline: Duration,
+}
+
+/// A peer's answer to a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PushOutcome {
+    Stored,
+    NeedsAncestry,
+    /// It holds something else; it keeps what was pushed among its conflicts.
+    Refused,
+}
+
+impl Peer {
+    pub(crate) fn new(channel: Channel, deadline: Duration) -> Self {
+        Self {
+            client: peer_client(channel),
+            deadline,
+        }
+    }
+
+    /// The newest of each document, and the promise not to store for an earlier term.
+    pub(crate) async fn heads(
+        &mut self,
+        term: Term,
+    ) -> Result<Vec<(DocumentKind, Stamp)>, AskError> {
+        let reply = within(
+            self.deadline,
+            self.client.heads(proto::HeadsRequest { term: term.0 }),
+        )
+        .await?;
+        let mut heads = Vec::new();
+        for head in reply.heads {
+            let stamp = head
+                .stamp
+                .as_ref()
+                .ok_or(WireError::Missing { field: "stamp" })?;
+            heads.push((wire::kind(&head.kind)?, wire::stamp(stamp)?));
+        }
+        Ok(heads)
+    }
+
+    /// Hands over a revision.
+    pub(crate) async fn store(
+        &mut self,
+        term: Term,
+        document: &Document,
+        ancestry: &[Stamp],
+    ) -> Result<PushOutcome, AskError> {
+        let request = proto::StoreDocumentRequest {
+            term: term.0,
+            document: Some(wire::document_message(document)),
+            ancestry: wire::ancestry_message(ancestry),
+        };
+        let reply = within(self.deadline, self.client.store_document(request)).await?;
+        Ok(match reply.outcome() {
+            proto::Outcome::Stored => PushOutcome::Stored,
+            proto::Outcome::NeedsAncestry => PushOutcome::NeedsAncestry,
+            proto::Outcome::Superseded
+            | proto::Outcome::Divergent
+            | proto::Outcome::Unspecified => PushOutcome::Refused,
+        })
+    }
+
+    /// Reads a revision, or the newest, with all that is known to come before it.
+    pub(crate) async fn fetch(
+        &mut self,
+        kind: DocumentKind,
+        stamp: Option<Stamp>,
+    ) -> Result<(Document, Vec<Stamp>), AskError> {
+        let request = proto::FetchDocumentRequest {
+            kind: kind.as_str().to_owned(),
+            stamp: stamp.map(wire::stamp_message),
+        };
+        let reply = within(self.deadline, self.client.fetch_document(request)).await?;
+        let document = wire::document(reply.document)?;
+        if document.kind() != kind || stamp.is_some_and(|stamp| stamp != document.stamp()) {
+            return Err(WireError::Bad {
+                field: "document",
+                reason: "another one was asked for".into(),
+            }
+            .into());
+        }
+        Ok((document, wire::ancestry(&reply.ancestry)?))
+    }
+}
+
+/// The generated client with the limits that all agents use.
+pub(crate) fn peer_client(channel: Channel) -> PeerClient<Channel> {
+    PeerClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_LEN)
+        .max_encoding_message_size(MAX_MESSAGE_LEN)
+}
+
+async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, AskError> {
+    let answered = tokio::time::timeout(deadline, call).await;
+    Ok(answered
+        .map_err(|_| AskError::TimedOut(deadline))??
+        .into_inner())
+}

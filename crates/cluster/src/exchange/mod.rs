@@ -1,0 +1,5 @@
+//! The protocol between agents (`proto/hafleet/v1/peer.proto`): what a node answers, and how it asks.
+
+pub(crate) mod client;
+pub(crate) mod server;
+pub(crate) mod wire;

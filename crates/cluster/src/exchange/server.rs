@@ -1,0 +1,187 @@
+//! Answering peers.
+//!
+//! Whatever comes in was written by a program that holds a certificate of the fleet, which is no proof that it is
+//! right. Each message is checked before it is believed, and none may panic this agent (invariant I6).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hafleet_identity::Caller;
+use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::wire;
+use crate::documents::{Documents, Outcome};
+use crate::gossip::{Inbox, Refused};
+use crate::offload::offload;
+use crate::proto;
+use crate::proto::peer_server::Peer;
+use crate::store::StoreError;
+
+/// The gRPC service that a node offers to its peers.
+#[derive(Debug)]
+pub struct PeerService {
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) inbox: Inbox,
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn gossip(
+        &self,
+        request: Request<Streaming<proto::Frame>>,
+    ) -> Result<Response<proto::GossipEnd>, Status> {
+        let caller = node(&request)?;
+        let addresses = caller.1;
+        let mut frames = request.into_inner();
+        let Some(proto::Frame {
+            content: Some(proto::frame::Content::Opening(opening)),
+        }) = frames.message().await?
+        else {
+            return Err(Status::invalid_argument(
+                "the first frame must be the opening",
+            ));
+        };
+        let address: SocketAddr = opening
+            .address
+            .parse()
+            .map_err(|_| Status::invalid_argument("the opening's address is not IP:PORT"))?;
+        if !addresses.is_empty() && !addresses.contains(&address.ip()) {
+            return Err(Status::permission_denied(
+                "the opening's address is not in the certificate",
+            ));
+        }
+        let mut delivery = self.inbox.open(caller.0, address).ok_or_else(stopping)?;
+        let ended = delivery.run(&mut frames).await;
+        match ended {
+            Ok(()) => Ok(Response::new(proto::GossipEnd {})),
+            Err(Refused::Frame(error)) => Err(Status::invalid_argument(error.to_string())),
+            Err(Refused::Stopping) => Err(stopping()),
+            Err(Refused::Broken(status)) => Err(*status),
+        }
+    }
+
+    async fn heads(
+        &self,
+        request: Request<proto::HeadsRequest>,
+    ) -> Result<Response<proto::HeadsReply>, Status> {
+        node(&request)?;
+        let term = wire::term(request.get_ref().term).map_err(invalid)?;
+        self.promise(term).await?;
+        let head = |(kind, stamp): (DocumentKind, Stamp)| proto::Head {
+            kind: kind.as_str().to_owned(),
+            stamp: Some(wire::stamp_message(stamp)),
+        };
+        Ok(Response::new(proto::HeadsReply {
+            heads: self.documents.heads().into_iter().map(head).collect(),
+        }))
+    }
+
+    async fn store_document(
+        &self,
+        request: Request<proto::StoreDocumentRequest>,
+    ) -> Result<Response<proto::StoreDocumentReply>, Status> {
+        let (leader, _) = node(&request)?;
+        let request = request.into_inner();
+        let term = wire::term(request.term).map_err(invalid)?;
+        let document = wire::document(request.document).map_err(invalid)?;
+        let ancestry = wire::ancestry(&request.ancestry).map_err(invalid)?;
+        if document.revision().term > term {
+            return Err(Status::invalid_argument(
+                "the revision is of a later term than its leader",
+            ));
+        }
+        self.promise(term).await?;
+        let (kind, stamp) = (document.kind(), document.stamp());
+        let outcome = self.adopt(document, ancestry).await?;
+        tracing::debug!(%kind, %stamp, %leader, ?outcome, "a revision was pushed");
+        let outcome = match outcome {
+            Outcome::Adopted { .. } | Outcome::Known => proto::Outcome::Stored,
+            Outcome::NeedsAncestry => proto::Outcome::NeedsAncestry,
+            Outcome::Superseded => proto::Outcome::Superseded,
+            Outcome::Divergent => proto::Outcome::Divergent,
+        };
+        Ok(Response::new(proto::StoreDocumentReply {
+            outcome: outcome.into(),
+        }))
+    }
+
+    async fn fetch_document(
+        &self,
+        request: Request<proto::FetchDocumentRequest>,
+    ) -> Result<Response<proto::FetchDocumentReply>, Status> {
+        node(&request)?;
+        let kind = wire::kind(&request.get_ref().kind).map_err(invalid)?;
+        let wanted = request
+            .get_ref()
+            .stamp
+            .as_ref()
+            .map(wire::stamp)
+            .transpose()
+            .map_err(invalid)?;
+        let documents = Arc::clone(&self.documents);
+        let found = offload(move || match wanted {
+            Some(stamp) => documents.stamped(kind, stamp),
+            None => Ok(documents.newest(kind).map(|document| (*document).clone())),
+        });
+        let found = found.await.ok_or_else(stopping)?.map_err(failed)?;
+        let document =
+            found.ok_or_else(|| Status::not_found("this node does not hold that revision"))?;
+        let ancestry = self.documents.ancestry(kind, document.stamp());
+        Ok(Response::new(proto::FetchDocumentReply {
+            document: Some(wire::document_message(&document)),
+            ancestry: wire::ancestry_message(&ancestry),
+        }))
+    }
+}
+
+impl PeerService {
+    /// Promises not to store for a term before `term`.
+    async fn promise(&self, term: Term) -> Result<(), Status> {
+        let documents = Arc::clone(&self.documents);
+        let highest = offload(move || documents.raise_term(term))
+            .await
+            .ok_or_else(stopping)?
+            .map_err(failed)?;
+        if highest > term {
+            return Err(Status::failed_precondition(format!(
+                "this node knows term {highest}"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn adopt(&self, document: Document, ancestry: Vec<Stamp>) -> Result<Outcome, Status> {
+        let documents = Arc::clone(&self.documents);
+        let adopted = offload(move || documents.adopt(document, &ancestry, false)).await;
+        adopted.ok_or_else(stopping)?.map_err(|error| match error {
+            crate::documents::AdoptError::Store(error) => failed(error),
+            other => Status::invalid_argument(other.to_string()),
+        })
+    }
+}
+
+/// The node that calls, and the addresses that its certificate grants.
+fn node<T>(request: &Request<T>) -> Result<(NodeId, Vec<std::net::IpAddr>), Status> {
+    let caller = request.extensions().get::<Caller>();
+    let caller = caller.ok_or_else(|| Status::unauthenticated("the caller is not known"))?;
+    let id = caller.identity.node_id().cloned();
+    let id = id.ok_or_else(|| Status::permission_denied("only nodes may speak as peers"))?;
+    Ok((id, caller.addresses.clone()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn invalid(error: wire::WireError) -> Status {
+    tracing::warn!(%error, "a peer sent a message that makes no sense");
+    Status::invalid_argument(error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: StoreError) -> Status {
+    tracing::error!(%error, "the store failed");
+    Status::internal(error.to_string())
+}
+
+fn stopping() -> Status {
+    Status::unavailable("this agent is stopping")
+}

@@ -1,0 +1,324 @@
+//! A node's report as gossip carries it: one small value under each key.
+//!
+//! The one place where what others say of themselves is parsed. A value that cannot be understood spoils the whole
+//! report, which is then as good as absent; unknown keys are let pass, for later versions.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use hafleet_model::report::{ApplyState, DataPlane, NodeReport};
+use hafleet_model::{DocumentKind, NodeId, Stamp, Term};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The longest value, in bytes. A larger one could keep a node's other keys from ever being sent.
+pub(crate) const MAX_VALUE_LEN: usize = 1024;
+/// No term can be higher: one that is, is made up, and would leave no room for the next.
+pub(crate) const MAX_TERM: Term = Term(1 << 53);
+/// The longest text inside a value.
+const MAX_TEXT_LEN: usize = 480;
+
+const DATA_ADDRESS: &str = "data_address";
+const ZONE: &str = "zone";
+const VERSION: &str = "version";
+const UNFIT: &str = "unfit";
+const CLAIM: &str = "claim";
+const APPLY: &str = "apply";
+const DATA_PLANE: &str = "data_plane";
+const HELD: &str = "held.";
+const LEFT: &str = "left";
+
+/// What a node says, beyond its report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) report: NodeReport,
+    /// It has said goodbye.
+    pub(crate) has_left: bool,
+}
+
+/// Gossip that is no report.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FactsError {
+    #[error("{0}")]
+    BadNode(#[from] hafleet_model::NameError),
+    #[error("{key} is missing")]
+    Missing { key: &'static str },
+    #[error("{key} cannot be read: {reason}")]
+    BadValue { key: String, reason: String },
+}
+
+/// A report that says nothing but who and where.
+pub(crate) fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeReport {
+    NodeReport {
+        id,
+        generation,
+        address,
+        data_address: address.ip(),
+        zone: None,
+        version: String::new(),
+        unfit: None,
+        claim: None,
+        held: BTreeMap::new(),
+        apply: ApplyState::default(),
+        data_plane: DataPlane::default(),
+    }
+}
+
+/// The keys and values of `facts`. What is absent has an empty value, so that no key is ever deleted: gossip's deletion
+/// needs a grace period and a reset of peers that missed it. Texts that are too long are cut.
+pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
+    let report = &facts.report;
+    let mut values = BTreeMap::from([
+        (DATA_ADDRESS.to_owned(), report.data_address.to_string()),
+        (VERSION.to_owned(), cut(&report.version)),
+        (APPLY.to_owned(), json(&cut_apply(&report.apply))),
+        (
+            DATA_PLANE.to_owned(),
+            json(&cut_data_plane(&report.data_plane)),
+        ),
+    ]);
+    let optional = [
+        (ZONE, report.zone.as_deref().map(cut)),
+        (UNFIT, report.unfit.as_deref().map(cut)),
+        (CLAIM, report.claim.map(|term| term.to_string())),
+        (LEFT, facts.has_left.then(|| "yes".to_owned())),
+    ];
+    for (key, value) in optional {
+        values.insert(key.to_owned(), value.unwrap_or_default());
+    }
+    for (kind, stamp) in &report.held {
+        values.insert(format!("{HELD}{kind}"), json(stamp));
+    }
+    values
+}
+
+/// Reads what a node says of itself. Who it is and where is gossip's own knowledge, and comes apart.
+pub(crate) fn from_gossip<'a>(
+    id: &str,
+    generation: u64,
+    address: SocketAddr,
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Facts, FactsError> {
+    let mut report = blank_report(NodeId::new(id)?, generation, address);
+    let mut data_address = None;
+    let mut has_left = false;
+    for (key, value) in values {
+        match key {
+            DATA_ADDRESS => data_address = Some(parse::<IpAddr>(key, value)?),
+            ZONE => report.zone = present(value).map(|value| text(key, value)).transpose()?,
+            VERSION => report.version = text(key, value)?,
+            UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
+            CLAIM => report.claim = present(value).map(term).transpose()?,
+            APPLY => report.apply = from_json(key, value)?,
+            DATA_PLANE => report.data_plane = from_json(key, value)?,
+            LEFT => has_left = !value.is_empty(),
+            _ => {
+                if let Some(kind) = key
+                    .strip_prefix(HELD)
+                    .and_then(|name| name.parse::<DocumentKind>().ok())
+                {
+                    report.held.insert(kind, held(key, value)?);
+                }
+            }
+        }
+    }
+    report.data_address = data_address.ok_or(FactsError::Missing { key: DATA_ADDRESS })?;
+    Ok(Facts { report, has_left })
+}
+
+fn present(value: &str) -> Option<&str> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
+fn held(key: &str, value: &str) -> Result<Stamp, FactsError> {
+    let stamp: Stamp = from_json(key, value)?;
+    if stamp.revision.term > MAX_TERM {
+        return Err(bad(key, "the term is out of bounds"));
+    }
+    Ok(stamp)
+}
+
+fn term(value: &str) -> Result<Term, FactsError> {
+    let term = Term(parse::<u64>(CLAIM, value)?);
+    if term > MAX_TERM {
+        Err(bad(CLAIM, "the term is out of bounds"))
+    } else {
+        Ok(term)
+    }
+}
+
+fn text(key: &str, value: &str) -> Result<String, FactsError> {
+    if value.len() > MAX_VALUE_LEN {
+        Err(bad(key, "it is too long"))
+    } else {
+        Ok(value.to_owned())
+    }
+}
+
+fn parse<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, FactsError>
+where
+    T::Err: std::fmt::Display,
+{
+    value
+        .parse()
+        .map_err(|error: T::Err| bad(key, &error.to_string()))
+}
+
+fn from_json<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, FactsError> {
+    serde_json::from_str(value).map_err(|error| bad(key, &error.to_string()))
+}
+
+fn bad(key: &str, reason: &str) -> FactsError {
+    FactsError::BadValue {
+        key: key.chars().take(64).collect(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// JSON of a type that always has one.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Cuts a text, at a boundary of characters, so that it stays short even when every character is escaped.
+pub(crate) fn cut(text: &str) -> String {
+    let mut end = 0;
+    let mut written = 0;
+    for (start, character) in text.char_indices() {
+        written += character.escape_default().count().max(character.len_utf8());
+        if written > MAX_TEXT_LEN {
+            break;
+        }
+        end = start + character.len_utf8();
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn cut_apply(apply: &ApplyState) -> ApplyState {
+    match apply {
+        ApplyState::Failed {
+            revision,
+            error,
+            running,
+        } => ApplyState::Failed {
+            revision: *revision,
+            error: cut(error),
+            running: *running,
+        },
+        other => other.clone(),
+    }
+}
+
+fn cut_data_plane(data_plane: &DataPlane) -> DataPlane {
+    let version = data_plane
+        .version
+        .as_ref()
+        .map(|version| version.chars().take(40).collect());
+    DataPlane {
+        handover: cut(&data_plane.handover),
+        version,
+        ..data_plane.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hafleet_model::report::Change;
+    use hafleet_model::{Digest, Revision};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address() -> SocketAddr {
+        "10.0.0.1:4433".parse().unwrap()
+    }
+
+    fn read(values: &BTreeMap<String, String>) -> Result<Facts, FactsError> {
+        from_gossip(
+            "lb1",
+            3,
+            address(),
+            values
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        )
+    }
+
+    fn full() -> Facts {
+        let revision = Revision::new(Term(2), 5);
+        let report = NodeReport {
+            zone: Some("eu-west-1a".into()),
+            version: "0.1.0".into(),
+            unfit: Some("no credentials".into()),
+            claim: Some(Term(9)),
+            held: BTreeMap::from([(
+                DocumentKind::Spec,
+                Stamp {
+                    revision,
+                    digest: Digest::of(b"x"),
+                },
+            )]),
+            apply: ApplyState::Applied {
+                revision,
+                change: Change::Reload,
+            },
+            ..blank_report(NodeId::new("lb1").unwrap(), 3, address())
+        };
+        Facts {
+            report,
+            has_left: true,
+        }
+    }
+
+    #[test]
+    fn facts_read_back_as_written() {
+        assert_eq!(read(&to_gossip(&full())).unwrap(), full());
+        let blank = Facts {
+            report: blank_report(NodeId::new("lb1").unwrap(), 3, address()),
+            has_left: false,
+        };
+        assert_eq!(read(&to_gossip(&blank)).unwrap(), blank);
+    }
+
+    #[test]
+    fn every_value_stays_small() {
+        let mut facts = full();
+        facts.report.unfit = Some("\"\\\u{1}ü".repeat(4000));
+        facts.report.data_plane.handover = "\u{1}".repeat(4000);
+        facts.report.apply = ApplyState::Failed {
+            revision: Revision::new(Term(1), 1),
+            error: "\u{7f}\n".repeat(9000),
+            running: None,
+        };
+        for (key, value) in to_gossip(&facts) {
+            assert!(
+                value.len() <= MAX_VALUE_LEN,
+                "{key} has {} bytes",
+                value.len()
+            );
+        }
+        assert!(read(&to_gossip(&facts)).is_ok());
+    }
+
+    #[test]
+    fn a_term_that_leaves_no_room_is_refused() {
+        let mut values = to_gossip(&full());
+        values.insert(CLAIM.into(), u64::MAX.to_string());
+        assert!(read(&values).is_err());
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_let_pass() {
+        let mut values = to_gossip(&full());
+        values.insert("held.dreams".into(), "?".into());
+        values.insert("mood".into(), "good".into());
+        assert_eq!(read(&values).unwrap(), full());
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|data_plane|held.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+            let _ = read(&values);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Which gossip messages may reach chitchat.
+//!
+//! chitchat trusts its peers: some messages that it accepts would later stop it with a failed assertion, and with it
+//! this node's sight of the fleet. So each message is taken apart here first, in chitchat's own format (its source,
+//! `message.rs`, `digest.rs`, `delta.rs` and `serialize.rs`, version 0.11.2):
+//!
+//! - a delta whose last version is lower than one of its values, or with versions near the end of the number range,
+//! - more nodes than fit the digest that a node has to be able to send,
+//! - what others say of this very node, which only this node can know.
+//!
+//! What one peer says of another cannot be verified: facts are hearsay, and what rests on them is made for that.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chitchat::{ChitchatId, ChitchatMessage, Deserializable, Serializable as _};
+use hafleet_model::{FleetName, NodeId};
+
+use crate::facts::MAX_VALUE_LEN;
+use crate::limits::MAX_FRAME_LEN;
+
+/// The longest key.
+const MAX_KEY_LEN: usize = 64;
+/// No version, heartbeat or generation can be higher: counting up once a microsecond takes 146,000 years to get there.
+const MAX_COUNT: u64 = 1 << 62;
+/// What all nodes' entries in a digest may take together, of the 65,507 bytes of a message.
+const MAX_DIGEST_LEN: usize = 48_000;
+/// What the values of one message may take, unpacked.
+const MAX_UNPACKED_LEN: usize = 1024 * 1024;
+/// The largest block that chitchat unpacks.
+const MAX_BLOCK_LEN: usize = u16::MAX as usize;
+/// chitchat's mark, the version of its protocol, and the kind of message.
+const PREAMBLE_LEN: usize = 4;
+/// The counters in an entry of a digest.
+const COUNTERS_LEN: usize = 24;
+
+/// Why a frame was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FrameError {
+    #[error("it has {len} bytes, and {MAX_FRAME_LEN} are allowed")]
+    TooLarge { len: usize },
+    #[error("it is not a gossip message: {reason}")]
+    Malformed { reason: String },
+    #[error("it is of fleet {found:?}")]
+    OtherFleet { found: String },
+    #[error("{what} is out of bounds")]
+    OutOfBounds { what: &'static str },
+    #[error("it names a node that cannot be: {0}")]
+    BadNode(#[from] hafleet_model::NameError),
+    #[error("it speaks for this very node")]
+    SpeaksForUs,
+    #[error("it names more nodes than gossip can carry")]
+    TooManyNodes,
+}
+
+fn malformed(reason: impl ToString) -> FrameError {
+    FrameError::Malformed {
+        reason: reason.to_string(),
+    }
+}
+
+/// The rules, with what they need to know.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameRules {
+    fleet: FleetName,
+    me: NodeId,
+    generation: u64,
+    known: Arc<Mutex<HashSet<ChitchatId>>>,
+}
+
+impl FrameRules {
+    pub(crate) fn new(fleet: FleetName, me: NodeId, generation: u64) -> Self {
+        Self {
+            fleet,
+            me,
+            generation,
+            known: Arc::default(),
+        }
+    }
+
+    /// Says which nodes chitchat has, so that those it forgot make room.
+    pub(crate) fn set_known(&self, known: HashSet<ChitchatId>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// Turns a frame into a message that chitchat can take.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<ChitchatMessage, FrameError> {
+        if bytes.len() > MAX_FRAME_LEN {
+            return Err(FrameError::TooLarge { len: bytes.len() });
+        }
+        let kind = *bytes
+            .get(PREAMBLE_LEN - 1)
+            .ok_or_else(|| malformed("it is too short"))?;
+        let mut rest = bytes.get(PREAMBLE_LEN..).unwrap_or_default();
+        // Syn, SynAck, Ack, BadCluster; chitchat itself checks what comes before.
+        match kind {
+            0 => {
+                self.check_digest(&mut rest)?;
+                let found: String = read(&mut rest)?;
+                if found != self.fleet.as_str() {
+                    return Err(FrameError::OtherFleet {
+                        found: found.chars().take(80).collect(),
+                    });
+                }
+            }
+            1 => {
+                self.check_digest(&mut rest)?;
+                self.check_delta(&mut rest)?;
+            }
+            2 => self.check_delta(&mut rest)?,
+            _ => {}
+        }
+        let mut whole = bytes;
+        let message = ChitchatMessage::deserialize(&mut whole).map_err(malformed)?;
+        if whole.is_empty() {
+            Ok(message)
+        } else {
+            Err(malformed("something follows it"))
+        }
+    }
+
+    fn check_digest(&self, rest: &mut &[u8]) -> Result<(), FrameError> {
+        let count: u16 = read(rest)?;
+        let mut named = HashSet::new();
+        for _ in 0..count {
+            let id: ChitchatId = read(rest)?;
+            check_node(&id)?;
+            for what in ["a heartbeat", "a version", "a version"] {
+                check_count(read(rest)?, what)?;
+            }
+            named.insert(id);
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = named.into_iter().filter(|id| !known.contains(id)).collect();
+        let len = |id: &ChitchatId| id.serialized_len() + COUNTERS_LEN;
+        let total: usize = known.iter().map(len).chain(new.iter().map(len)).sum();
+        if total > MAX_DIGEST_LEN {
+            return Err(FrameError::TooManyNodes);
+        }
+        known.extend(new);
+        Ok(())
+    }
+
+    fn check_delta(&self, rest: &mut &[u8]) -> Result<(), FrameError> {
+        let unpacked = unpack(rest)?;
+        let mut rest = unpacked.as_slice();
+        let mut highest: Option<u64> = None;
+        while !rest.is_empty() {
+            // Node, KeyValue, SetMaxVersion.
+            match read::<u8>(&mut rest)? {
+                0 => {
+                    let id: ChitchatId = read(&mut rest)?;
+                    self.check_subject(&id)?;
+                    check_count(read(&mut rest)?, "a version")?;
+                    check_count(read(&mut rest)?, "a version")?;
+                    highest = Some(0);
+                }
+                1 => {
+                    let before = highest.ok_or_else(|| malformed("a value belongs to no node"))?;
+                    highest = Some(check_value(&mut rest, before)?);
+                }
+                2 => {
+                    let before =
+                        highest.ok_or_else(|| malformed("a version belongs to no node"))?;
+                    let version = check_count(read(&mut rest)?, "a version")?;
+                    if version < before {
+                        return Err(FrameError::OutOfBounds {
+                            what: "a last version",
+                        });
+                    }
+                    highest = Some(version);
+                }
+                _ => return Err(malformed("an unknown operation")),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_subject(&self, id: &ChitchatId) -> Result<(), FrameError> {
+        check_node(id)?;
+        let is_us = *id.node_id == *self.me.as_str() && id.generation_id >= self.generation;
+        if is_us {
+            Err(FrameError::SpeaksForUs)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn check_value(rest: &mut &[u8], before: u64) -> Result<u64, FrameError> {
+    let key: String = read(rest)?;
+    let value: String = read(rest)?;
+    let version = check_count(read(rest)?, "a version")?;
+    let status: u8 = read(rest)?;
+    if key.len() > MAX_KEY_LEN || value.len() > MAX_VALUE_LEN {
+        return Err(FrameError::OutOfBounds { what: "a value" });
+    }
+    if version <= before || status > 2 {
+        return Err(FrameError::OutOfBounds {
+            what: "a value's version",
+        });
+    }
+    Ok(version)
+}
+
+fn check_node(id: &ChitchatId) -> Result<(), FrameError> {
+    NodeId::new(&*id.node_id)?;
+    check_count(id.generation_id, "a generation")?;
+    check_address(id.gossip_advertise_addr)
+}
+
+fn check_address(address: SocketAddr) -> Result<(), FrameError> {
+    let is_usable =
+        address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+    if is_usable {
+        Ok(())
+    } else {
+        Err(FrameError::OutOfBounds { what: "an address" })
+    }
+}
+
+fn check_count(count: u64, what: &'static str) -> Result<u64, FrameError> {
+    if count < MAX_COUNT {
+        Ok(count)
+    } else {
+        Err(FrameError::OutOfBounds { what })
+    }
+}
+
+fn read<T: Deserializable>(rest: &mut &[u8]) -> Result<T, FrameError> {
+    T::deserialize(rest).map_err(malformed)
+}
+
+/// Unpacks the blocks of a delta.
+fn unpack(rest: &mut &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut unpacked = Vec::new();
+    loop {
+        // NoMoreBlocks, Compressed, Uncompressed.
+        let block = read::<u8>(rest)?;
+        if block == 0 {
+            return Ok(unpacked);
+        }
+        let len = usize::from(read::<u16>(rest)?);
+        let (bytes, after) = rest
+            .split_at_checked(len)
+            .ok_or_else(|| malformed("a block is cut off"))?;
+        *rest = after;
+        match block {
+            1 => unpacked.extend(decompress(bytes).map_err(malformed)?),
+            2 => unpacked.extend_from_slice(bytes),
+            _ => return Err(malformed("an unknown block")),
+        }
+        if unpacked.len() > MAX_UNPACKED_LEN {
+            return Err(FrameError::OutOfBounds {
+                what: "the unpacked length",
+            });
+        }
+    }
+}
+
+fn decompress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::decompress(bytes, MAX_BLOCK_LEN)
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,322 @@
+//! Connections to peers: one per address, kept up, and what they prove.
+//!
+//! Each link carries our gossip to its peer and lends its channel to everything else that is asked of the peer. A
+//! link notices at once when its peer's process dies: the stream closes, and the attempt to connect again is refused.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hafleet_identity::{ConnectError, Connection, Credentials, Expected, connect};
+use hafleet_model::NodeId;
+use rand::RngExt as _;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::exchange::client::peer_client;
+use crate::gossip::Carrier;
+use crate::limits::MAX_LINKS;
+use crate::proto;
+use crate::view::LinkState;
+
+/// How many frames may wait for a peer.
+const QUEUE_LEN: usize = 16;
+/// The first pause after a failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// A connection that lasted for less counts as a failure.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
+
+/// What one link knows.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkStatus {
+    pub(crate) state: LinkState,
+    /// Who answered last.
+    pub(crate) peer: Option<NodeId>,
+    /// While connected.
+    pub(crate) channel: Option<Channel>,
+}
+
+/// All links of a node.
+#[derive(Debug)]
+pub(crate) struct Links {
+    credentials: Arc<Credentials>,
+    own_address: SocketAddr,
+    longest_pause: Duration,
+    table: Mutex<Table>,
+    /// Told whenever a link's state changes.
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    links: HashMap<SocketAddr, Link>,
+    /// Addresses at which this very node answered.
+    own: HashSet<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Link {
+    queue: mpsc::Sender<Bytes>,
+    status: LinkStatus,
+    hurry: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Links {
+    pub(crate) fn new(
+        credentials: Arc<Credentials>,
+        own_address: SocketAddr,
+        longest_pause: Duration,
+        changed: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let table = Table {
+            links: HashMap::new(),
+            own: HashSet::from([own_address]),
+        };
+        Arc::new(Self {
+            credentials,
+            own_address,
+            longest_pause,
+            table: Mutex::new(table),
+            changed,
+            stop,
+        })
+    }
+
+    /// Keeps a connection to `address` from now on, unless it is our own.
+    pub(crate) fn ensure(self: &Arc<Self>, address: SocketAddr) {
+        let mut table = self.table();
+        if table.own.contains(&address)
+            || table.links.contains_key(&address)
+            || self.stop.is_cancelled()
+        {
+            return;
+        }
+        if table.links.len() >= MAX_LINKS {
+            tracing::warn!(%address, "there are too many peers: no connection is made to this one");
+            return;
+        }
+        let (queue, frames) = mpsc::channel(QUEUE_LEN);
+        let (hurry, stop) = (Arc::new(Notify::new()), self.stop.child_token());
+        let runner = Runner {
+            links: Arc::clone(self),
+            address,
+            frames,
+            hurry: Arc::clone(&hurry),
+            stop: stop.clone(),
+            pause: FIRST_PAUSE,
+        };
+        let status = LinkStatus {
+            state: LinkState::Connecting,
+            peer: None,
+            channel: None,
+        };
+        table.links.insert(
+            address,
+            Link {
+                queue,
+                status,
+                hurry,
+                stop,
+            },
+        );
+        tokio::spawn(runner.run());
+    }
+
+    /// The peer at `address` is there: an attempt to connect need not wait any longer.
+    pub(crate) fn hurry(&self, address: SocketAddr) {
+        if let Some(link) = self.table().links.get(&address) {
+            link.hurry.notify_one();
+        }
+    }
+
+    /// Gives up the connections to all other addresses.
+    pub(crate) fn keep_only(&self, addresses: &HashSet<SocketAddr>) {
+        self.table().links.retain(|address, link| {
+            let is_kept = addresses.contains(address);
+            if !is_kept {
+                link.stop.cancel();
+            }
+            is_kept
+        });
+    }
+
+    /// What all links know.
+    pub(crate) fn statuses(&self) -> HashMap<SocketAddr, LinkStatus> {
+        self.table()
+            .links
+            .iter()
+            .map(|(address, link)| (*address, link.status.clone()))
+            .collect()
+    }
+
+    /// Whether this very node answers at `address`.
+    pub(crate) fn is_own(&self, address: SocketAddr) -> bool {
+        self.table().own.contains(&address)
+    }
+
+    /// The connection to `node`, when there is one.
+    pub(crate) fn channel(&self, node: &NodeId) -> Option<Channel> {
+        let table = self.table();
+        let mut links = table
+            .links
+            .values()
+            .filter(|link| link.status.peer.as_ref() == Some(node));
+        links.find_map(|link| link.status.channel.clone())
+    }
+
+    fn set(&self, address: SocketAddr, change: impl FnOnce(&mut LinkStatus)) {
+        if let Some(link) = self.table().links.get_mut(&address) {
+            change(&mut link.status);
+        }
+        self.changed.notify_one();
+    }
+
+    /// This very node answers at `address`: there is nothing to keep up.
+    fn set_own(&self, address: SocketAddr) {
+        let mut table = self.table();
+        table.links.remove(&address);
+        table.own.insert(address);
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier for Links {
+    fn carry(&self, to: SocketAddr, frame: Bytes) {
+        if let Some(link) = self.table().links.get(&to) {
+            // No room, or no peer: dropped, as gossip expects.
+            let _ = link.queue.try_send(frame);
+        }
+    }
+}
+
+/// The task behind one link.
+struct Runner {
+    links: Arc<Links>,
+    address: SocketAddr,
+    frames: mpsc::Receiver<Bytes>,
+    hurry: Arc<Notify>,
+    stop: CancellationToken,
+    pause: Duration,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_up() => {}
+        }
+    }
+
+    async fn keep_up(&mut self) {
+        loop {
+            let target = self.address.to_string();
+            match connect(&self.links.credentials, &target, Expected::AnyNode).await {
+                Ok(connection) => {
+                    if connection.peer == *self.links.credentials.identity() {
+                        self.links.set_own(self.address);
+                        return;
+                    }
+                    let began = Instant::now();
+                    self.be_connected(connection).await;
+                    if began.elapsed() >= SHORT_LIVED {
+                        // The peer's process may just have died. The next attempt tells.
+                        self.pause = FIRST_PAUSE;
+                        continue;
+                    }
+                }
+                Err(error) => self.fail(&error),
+            }
+            self.rest().await;
+        }
+    }
+
+    async fn rest(&mut self) {
+        let jitter = rand::rng().random_range(0.5..1.0);
+        let pause = self.pause.mul_f64(jitter);
+        self.pause = (self.pause * 2).min(self.links.longest_pause.max(FIRST_PAUSE));
+        // Either way it is time to try again.
+        let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
+    }
+
+    /// Carries gossip until the connection ends.
+    async fn be_connected(&mut self, connection: Connection) {
+        let Connection { channel, peer } = connection;
+        let peer = peer.node_id().cloned();
+        tracing::debug!(address = %self.address, ?peer, "connected");
+        self.links.set(self.address, |status| {
+            *status = LinkStatus {
+                state: LinkState::Connected,
+                peer,
+                channel: Some(channel.clone()),
+            };
+        });
+        // What waited was meant for an earlier moment.
+        while self.frames.try_recv().is_ok() {}
+        let reason = self.carry_gossip(channel).await;
+        tracing::debug!(address = %self.address, reason, "disconnected");
+        let since = Instant::now();
+        self.links.set(self.address, |status| {
+            status.state = LinkState::Unreachable { since, reason };
+            status.channel = None;
+        });
+    }
+
+    async fn carry_gossip(&mut self, channel: Channel) -> String {
+        let (outgoing, stream) = mpsc::channel(QUEUE_LEN);
+        let opening = proto::Opening {
+            address: self.links.own_address.to_string(),
+        };
+        // There is room in a channel that was just made.
+        let _ = outgoing.try_send(proto::Frame {
+            content: Some(proto::frame::Content::Opening(opening)),
+        });
+        let mut client = peer_client(channel);
+        let call = client.gossip(ReceiverStream::new(stream));
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                ended = &mut call => return match ended {
+                    Ok(_) => "it ended the stream of gossip".to_owned(),
+                    Err(status) => status.message().to_owned(),
+                },
+                Some(frame) = self.frames.recv() => {
+                    let frame = proto::Frame { content: Some(proto::frame::Content::Gossip(frame)) };
+                    // No room: dropped, as gossip expects.
+                    let _ = outgoing.try_send(frame);
+                }
+            }
+        }
+    }
+
+    fn fail(&self, error: &ConnectError) {
+        tracing::debug!(address = %self.address, %error, "no connection");
+        let now = Instant::now();
+        self.links.set(self.address, |status| {
+            status.state = match (&status.state, error.is_refused()) {
+                (LinkState::Refused { since }, true) => LinkState::Refused { since: *since },
+                (_, true) => LinkState::Refused { since: now },
+                (LinkState::Unreachable { since, .. }, false) => LinkState::Unreachable {
+                    since: *since,
+                    reason: error.to_string(),
+                },
+                (_, false) => LinkState::Unreachable {
+                    since: now,
+                    reason: error.to_string(),
+                },
+            };
+        });
+    }
+}

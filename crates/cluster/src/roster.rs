@@ -1,0 +1,251 @@
+//! Who belongs to the fleet: gossip's nodes and the remembered ones, one entry each.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chitchat::{Chitchat, ChitchatId};
+use hafleet_model::{NodeId, Term};
+
+use crate::clock::now_ms;
+use crate::facts::{self, Facts};
+use crate::links::LinkStatus;
+use crate::offload::offload;
+use crate::store::{KnownMember, Store, StoreError};
+use crate::view::{LinkState, Sighting};
+
+/// How often the time at which a live node was seen is written down.
+const REFRESH: Duration = Duration::from_secs(600);
+
+/// What gossip knows at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The newest generation of each node.
+    pub(crate) nodes: BTreeMap<NodeId, HeardNode>,
+    /// Every generation of every node that gossip keeps.
+    pub(crate) ids: HashSet<ChitchatId>,
+}
+
+/// What gossip knows of one node.
+#[derive(Debug)]
+pub(crate) struct HeardNode {
+    facts: Facts,
+    is_alive: bool,
+}
+
+impl Heard {
+    /// Reads chitchat's state. Of several generations of a node only the highest counts (invariant I5).
+    pub(crate) fn read(chitchat: &Chitchat, me: &NodeId) -> Self {
+        let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
+        let mut heard = Self::default();
+        for (id, state) in chitchat.node_states() {
+            heard.ids.insert(id.clone());
+            if *id.node_id == *me.as_str() {
+                continue;
+            }
+            let facts = facts::from_gossip(
+                &id.node_id,
+                id.generation_id,
+                id.gossip_advertise_addr,
+                state.key_values(),
+            );
+            let facts = match facts {
+                Ok(facts) => facts,
+                Err(error) => {
+                    // Normal for a node of which only the heartbeat has come so far.
+                    tracing::trace!(node = ?id, %error, "gossip of a node is no report");
+                    continue;
+                }
+            };
+            let newer = heard.nodes.get(&facts.report.id);
+            if newer.is_some_and(|newer| newer.facts.report.generation >= id.generation_id) {
+                continue;
+            }
+            let node = HeardNode {
+                is_alive: live.contains(id),
+                facts,
+            };
+            heard.nodes.insert(node.facts.report.id.clone(), node);
+        }
+        heard
+    }
+}
+
+/// The members, remembered across restarts.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    store: Arc<Store>,
+    retention: Duration,
+    /// How long a refusal outweighs gossip.
+    refusal_weight: Duration,
+    known: BTreeMap<NodeId, KnownMember>,
+}
+
+impl Roster {
+    pub(crate) fn load(
+        store: Arc<Store>,
+        retention: Duration,
+        gossip_interval: Duration,
+    ) -> Result<Self, StoreError> {
+        let known = store
+            .members()?
+            .into_iter()
+            .map(|member| (member.report.id.clone(), member))
+            .collect();
+        Ok(Self {
+            store,
+            retention,
+            refusal_weight: gossip_interval * 10,
+            known,
+        })
+    }
+
+    /// Where all members are.
+    pub(crate) fn addresses(&self) -> HashSet<SocketAddr> {
+        self.known
+            .values()
+            .map(|member| member.report.address)
+            .collect()
+    }
+
+    /// Puts together what gossip, the links and memory know of each other node.
+    pub(crate) fn sight(
+        &self,
+        heard: &Heard,
+        links: &HashMap<SocketAddr, LinkStatus>,
+        now: Instant,
+    ) -> BTreeMap<NodeId, Sighting> {
+        let remembered = self
+            .known
+            .iter()
+            .filter(|(id, _)| !heard.nodes.contains_key(*id));
+        let remembered = remembered.map(|(id, member)| {
+            let link = link_to(id, links.get(&member.report.address));
+            let sighting = Sighting {
+                report: member.report.clone(),
+                is_current: false,
+                is_alive_in_gossip: false,
+                has_left: false,
+                is_refusal_outweighed: false,
+                link,
+                last_seen_ms: member.last_seen_ms,
+            };
+            (id.clone(), sighting)
+        });
+        let current = heard
+            .nodes
+            .iter()
+            .map(|(id, node)| (id.clone(), self.sight_current(id, node, links, now)));
+        remembered.chain(current).collect()
+    }
+
+    fn sight_current(
+        &self,
+        id: &NodeId,
+        node: &HeardNode,
+        links: &HashMap<SocketAddr, LinkStatus>,
+        now: Instant,
+    ) -> Sighting {
+        let link = link_to(id, links.get(&node.facts.report.address));
+        let refused_for = match &link {
+            Some(LinkState::Refused { since }) => now.saturating_duration_since(*since),
+            _ => Duration::ZERO,
+        };
+        Sighting {
+            report: node.facts.report.clone(),
+            is_current: true,
+            is_alive_in_gossip: node.is_alive,
+            has_left: node.facts.has_left,
+            is_refusal_outweighed: refused_for > self.refusal_weight,
+            link,
+            last_seen_ms: self
+                .known
+                .get(id)
+                .map_or_else(now_ms, |member| member.last_seen_ms),
+        }
+    }
+
+    /// Remembers who is seen, and forgets who has been gone for too long. Writes only what changed in a way that
+    /// matters after a restart.
+    pub(crate) async fn remember(
+        &mut self,
+        sightings: &BTreeMap<NodeId, Sighting>,
+    ) -> Result<(), StoreError> {
+        let now_ms = now_ms();
+        let is_old = |last_seen_ms: i64, limit: Duration| {
+            now_ms.saturating_sub(last_seen_ms)
+                > i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
+        };
+        let mut seen = Vec::new();
+        for (id, sighting) in sightings
+            .iter()
+            .filter(|(_, sighting)| sighting.liveness().is_live())
+        {
+            let is_written = self.known.get(id).is_some_and(|known| {
+                known.report.address == sighting.report.address
+                    && known.report.generation == sighting.report.generation
+                    && !is_old(known.last_seen_ms, REFRESH)
+            });
+            if !is_written {
+                seen.push(KnownMember {
+                    report: sighting.report.clone(),
+                    last_seen_ms: now_ms,
+                });
+            }
+        }
+        let gone = self
+            .known
+            .iter()
+            .filter(|(_, known)| is_old(known.last_seen_ms, self.retention));
+        let gone: Vec<_> = gone
+            .into_iter()
+            .map(|(id, _)| id.clone())
+            .filter(|id| !is_among(&seen, id))
+            .collect();
+        if seen.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let (store, written) = (Arc::clone(&self.store), seen.clone());
+        let forgotten: Vec<_> = gone.iter().map(ToString::to_string).collect();
+        if let Some(result) = offload(move || store.remember_members(&written, &forgotten)).await {
+            result?;
+        }
+        self.known.extend(
+            seen.into_iter()
+                .map(|member| (member.report.id.clone(), member)),
+        );
+        self.known.retain(|id, _| !gone.contains(id));
+        Ok(())
+    }
+}
+
+fn is_among(members: &[KnownMember], id: &NodeId) -> bool {
+    members.iter().any(|member| member.report.id == *id)
+}
+
+/// What the link to a node's address says of that node. Another node at its address is as good as no answer.
+fn link_to(id: &NodeId, status: Option<&LinkStatus>) -> Option<LinkState> {
+    let status = status?;
+    match (&status.state, &status.peer) {
+        (LinkState::Connected, Some(peer)) if peer != id => Some(LinkState::Unreachable {
+            since: Instant::now(),
+            reason: format!("{peer} answers at its address"),
+        }),
+        (state, _) => Some(state.clone()),
+    }
+}
+
+/// The highest term that anyone claims or has written in.
+pub(crate) fn highest_term(sightings: &BTreeMap<NodeId, Sighting>) -> Term {
+    let claims = sightings
+        .values()
+        .filter_map(|sighting| sighting.report.claim);
+    let held = sightings
+        .values()
+        .flat_map(|sighting| sighting.report.held.values());
+    claims
+        .chain(held.map(|stamp| stamp.revision.term))
+        .max()
+        .unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! Where to look for the fleet at first: names that are resolved again and again, since addresses move.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How often a name that has an address is resolved again.
+const SETTLED: Duration = Duration::from_secs(60);
+/// How often one that has none is.
+const UNSETTLED: Duration = Duration::from_secs(2);
+
+/// The seeds and what they resolve to.
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    names: Vec<String>,
+    addresses: Mutex<HashMap<String, Vec<SocketAddr>>>,
+}
+
+impl Seeds {
+    /// Begins to resolve `names` (`host:port`), telling `changed` of each answer.
+    pub(crate) fn start(
+        names: Vec<String>,
+        changed: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let seeds = Arc::new(Self {
+            names,
+            addresses: Mutex::default(),
+        });
+        if !seeds.names.is_empty() {
+            tokio::spawn(Arc::clone(&seeds).resolve_for_ever(changed, stop));
+        }
+        seeds
+    }
+
+    /// All addresses that are known.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        addresses.values().flatten().copied().collect()
+    }
+
+    /// Whether `test` holds of at least one address of every seed.
+    pub(crate) fn each_has(&self, test: impl Fn(SocketAddr) -> bool) -> bool {
+        let addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.names.iter().all(|name| {
+            addresses
+                .get(name)
+                .is_some_and(|found| found.iter().any(|one| test(*one)))
+        })
+    }
+
+    async fn resolve_for_ever(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
+        loop {
+            for name in &self.names {
+                self.resolve(name).await;
+            }
+            changed.notify_one();
+            let pause = if self.each_has(|_| true) {
+                SETTLED
+            } else {
+                UNSETTLED
+            };
+            // Being stopped is the other way out of the pause.
+            if tokio::time::timeout(pause, stop.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// A failure leaves what was known: an address that was right is a better guess than none.
+    async fn resolve(&self, name: &str) {
+        match tokio::net::lookup_host(name).await {
+            Ok(found) => {
+                let found: Vec<_> = found.collect();
+                let mut addresses = self
+                    .addresses
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                addresses.insert(name.to_owned(), found);
+            }
+            Err(error) => tracing::warn!(seed = name, %error, "a seed cannot be resolved"),
+        }
+    }
+}

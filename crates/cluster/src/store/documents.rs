@@ -1,0 +1,250 @@
+//! Documents in the store: the line of each kind, the conflicts, and the bodies of both.
+
+use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
+use redb::{Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Store, StoreError};
+
+/// (kind, term, sequence).
+type LineKey = (u8, u64, u64);
+/// (kind, term, sequence, digest in hexadecimal).
+type StampKey = (u8, u64, u64, &'static str);
+
+/// Revision → JSON of [`LineRecord`].
+pub(super) const LINE: TableDefinition<'_, LineKey, &str> = TableDefinition::new("line");
+/// Revision and digest → body, for the line and the conflicts alike.
+pub(super) const BODIES: TableDefinition<'_, StampKey, &str> = TableDefinition::new("bodies");
+/// Revision and digest → JSON of [`Conflict`].
+pub(super) const CONFLICTS: TableDefinition<'_, StampKey, &str> = TableDefinition::new("conflicts");
+
+/// A revision in a document's line. Without a header it is known by its ancestry only, and yet to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LineRecord {
+    pub(crate) stamp: Stamp,
+    pub(crate) header: Option<Header>,
+}
+
+/// A revision that was stored and is not in the line: a write that another overtook without knowing of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// All of it but the body.
+    pub header: Header,
+    /// Why it is not in the line.
+    pub reason: ConflictReason,
+    /// When it was found, in milliseconds since 1970 by this node's clock.
+    pub found_at_ms: i64,
+}
+
+/// Why a revision is in conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConflictReason {
+    /// A later revision was written without knowledge of it.
+    Fork,
+    /// The line has another body under the same revision.
+    Divergent,
+}
+
+impl ConflictReason {
+    /// The word for it in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::Divergent => "divergent",
+        }
+    }
+}
+
+/// All that changes in the store when a line changes; applied in one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// The document that becomes the newest, or fills a gap.
+    pub(crate) put: Option<Document>,
+    /// A document that goes straight to the conflicts.
+    pub(crate) conflict: Option<(Document, ConflictReason)>,
+    /// Revisions of the line that are known by their stamp only.
+    pub(crate) between: Vec<Stamp>,
+    /// Revisions that leave the line for the conflicts.
+    pub(crate) lost: Vec<Stamp>,
+    /// Revisions that leave the line for good.
+    pub(crate) trimmed: Vec<Stamp>,
+    pub(crate) now_ms: i64,
+}
+
+fn number(kind: DocumentKind) -> u8 {
+    match kind {
+        DocumentKind::Spec => 1,
+        DocumentKind::Endpoints => 2,
+        DocumentKind::Overrides => 3,
+        DocumentKind::Secrets => 4,
+    }
+}
+
+fn line_key(kind: DocumentKind, revision: Revision) -> LineKey {
+    (number(kind), revision.term.0, revision.sequence)
+}
+
+impl Store {
+    /// The line of `kind`, oldest first.
+    pub(crate) fn line(&self, kind: DocumentKind) -> Result<Vec<LineRecord>, StoreError> {
+        let first = line_key(kind, Revision::new(Term(0), 0));
+        let last = line_key(kind, Revision::new(Term(u64::MAX), u64::MAX));
+        self.read(|transaction| {
+            let table = transaction.open_table(LINE)?;
+            let mut records = Vec::new();
+            for entry in table.range(first..=last)? {
+                records.push(serde_json::from_str(entry?.1.value())?);
+            }
+            Ok(records)
+        })
+    }
+
+    /// The body of a revision, be it in the line or in conflict.
+    pub(crate) fn body(
+        &self,
+        kind: DocumentKind,
+        stamp: Stamp,
+    ) -> Result<Option<String>, StoreError> {
+        let digest = stamp.digest.to_string();
+        let (kind, term, sequence) = line_key(kind, stamp.revision);
+        self.read(|transaction| {
+            let table = transaction.open_table(BODIES)?;
+            let body = table.get((kind, term, sequence, digest.as_str()))?;
+            Ok(body.map(|body| body.value().to_owned()))
+        })
+    }
+
+    /// The conflicts of `kind`, lowest revision first.
+    pub(crate) fn conflicts(&self, kind: DocumentKind) -> Result<Vec<Conflict>, StoreError> {
+        let kind = number(kind);
+        self.read(|transaction| {
+            let table = transaction.open_table(CONFLICTS)?;
+            let mut conflicts = Vec::new();
+            for entry in table.range((kind, 0, 0, "")..(kind + 1, 0, 0, ""))? {
+                conflicts.push(serde_json::from_str(entry?.1.value())?);
+            }
+            Ok(conflicts)
+        })
+    }
+
+    /// Applies `change` to `kind`, wholly or not at all, and syncs it.
+    pub(crate) fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
+        self.write(|transaction, _| {
+            let mut tables = Tables::open(transaction, kind)?;
+            for stamp in &change.lost {
+                tables.lose(*stamp, change.now_ms)?;
+            }
+            for stamp in &change.between {
+                tables.put_line(&LineRecord {
+                    stamp: *stamp,
+                    header: None,
+                })?;
+            }
+            if let Some(document) = &change.put {
+                tables.put(document)?;
+            }
+            if let Some((document, reason)) = &change.conflict {
+                tables.put_conflict(document.header(), *reason, change.now_ms)?;
+                tables.put_body(document)?;
+            }
+            for stamp in &change.trimmed {
+                tables.forget(*stamp)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Tables<'t> {
+    kind: DocumentKind,
+    line: Table<'t, LineKey, &'static str>,
+    bodies: Table<'t, StampKey, &'static str>,
+    conflicts: Table<'t, StampKey, &'static str>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction, kind: DocumentKind) -> Result<Self, Failure> {
+        Ok(Self {
+            kind,
+            line: transaction.open_table(LINE)?,
+            bodies: transaction.open_table(BODIES)?,
+            conflicts: transaction.open_table(CONFLICTS)?,
+        })
+    }
+
+    fn put(&mut self, document: &Document) -> Result<(), Failure> {
+        let stamp = document.stamp();
+        self.put_line(&LineRecord {
+            stamp,
+            header: Some(document.header().clone()),
+        })?;
+        self.put_body(document)?;
+        let (kind, term, sequence) = line_key(self.kind, stamp.revision);
+        self.conflicts
+            .remove((kind, term, sequence, digest_text(stamp.digest).as_str()))?;
+        Ok(())
+    }
+
+    fn put_line(&mut self, record: &LineRecord) -> Result<(), Failure> {
+        let json = serde_json::to_string(record)?;
+        self.line
+            .insert(line_key(self.kind, record.stamp.revision), json.as_str())?;
+        Ok(())
+    }
+
+    fn put_body(&mut self, document: &Document) -> Result<(), Failure> {
+        let stamp = document.stamp();
+        let (kind, term, sequence) = line_key(self.kind, stamp.revision);
+        self.bodies.insert(
+            (kind, term, sequence, digest_text(stamp.digest).as_str()),
+            document.body(),
+        )?;
+        Ok(())
+    }
+
+    fn put_conflict(
+        &mut self,
+        header: &Header,
+        reason: ConflictReason,
+        now_ms: i64,
+    ) -> Result<(), Failure> {
+        let conflict = Conflict {
+            header: header.clone(),
+            reason,
+            found_at_ms: now_ms,
+        };
+        let (kind, term, sequence) = line_key(self.kind, header.stamp.revision);
+        let digest = digest_text(header.stamp.digest);
+        self.conflicts.insert(
+            (kind, term, sequence, digest.as_str()),
+            serde_json::to_string(&conflict)?.as_str(),
+        )?;
+        Ok(())
+    }
+
+    /// Moves a revision from the line to the conflicts. One that is known by its stamp only was never held here, and
+    /// nothing is left of it.
+    fn lose(&mut self, stamp: Stamp, now_ms: i64) -> Result<(), Failure> {
+        let removed = self.line.remove(line_key(self.kind, stamp.revision))?;
+        let record = removed
+            .map(|record| serde_json::from_str::<LineRecord>(record.value()))
+            .transpose()?;
+        match record.and_then(|record| record.header) {
+            Some(header) => self.put_conflict(&header, ConflictReason::Fork, now_ms),
+            None => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, stamp: Stamp) -> Result<(), Failure> {
+        self.line.remove(line_key(self.kind, stamp.revision))?;
+        let (kind, term, sequence) = line_key(self.kind, stamp.revision);
+        self.bodies
+            .remove((kind, term, sequence, digest_text(stamp.digest).as_str()))?;
+        Ok(())
+    }
+}
+
+fn digest_text(digest: Digest) -> String {
+    digest.to_string()
+}

@@ -1,0 +1,329 @@
+//! What a node must not forget: its term and generation, the documents with their history and conflicts, and who
+//! belongs to the fleet. One redb file; each change is one transaction, synced before it is relied on, so that
+//! `kill -9` at any moment leaves the state before or after it.
+//!
+//! Calls block for the time of a sync. Which revisions go where is decided by [`crate::line`]; this module only
+//! writes it down.
+
+mod documents;
+mod format;
+mod members;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hafleet_model::{NodeId, Term};
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    TableDefinition, WriteTransaction,
+};
+
+pub(crate) use documents::{Change, LineRecord};
+pub use documents::{Conflict, ConflictReason};
+pub(crate) use members::KnownMember;
+
+/// Numbers: `format`, `generation`, `term`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Texts: `node`, whose store this is.
+const META_TEXT: TableDefinition<'_, &str, &str> = TableDefinition::new("meta_text");
+
+const GENERATION: &str = "generation";
+const TERM: &str = "term";
+const NODE: &str = "node";
+
+/// What stops a store from being used. Each names the file, and the remedy where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error(
+        "{path} is in use by another agent: stop that one, or give this one a data directory of its own"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error(
+        "{path} has format {found}, and this version of hafleet reads up to {known}: install the later version again, or start with an empty data directory and let the fleet fill it"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The newest that is understood.
+        known: u64,
+    },
+    /// Not a store, or a damaged one.
+    #[error(
+        "{path} is damaged or not hafleet's ({reason}): move it away and start again; the fleet's documents come back from the other nodes"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Of another node.
+    #[error(
+        "{path} belongs to node {found}, but this is {expected}: each node needs a data directory of its own"
+    )]
+    OtherNode {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asked.
+        expected: NodeId,
+    },
+    /// The file or its directory cannot be used.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A transaction failed: the disk is full, or fails.
+    #[error("{path} could not be read or written: {reason}")]
+    Transaction {
+        /// The file.
+        path: PathBuf,
+        /// What redb said.
+        reason: String,
+    },
+}
+
+/// The durable state of one node.
+pub struct Store {
+    path: PathBuf,
+    /// Absent for the moment in which it is opened anew after an error of the disk.
+    database: RwLock<Option<Database>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store at `path`, and makes it (readable by its owner only: it holds secrets) when there is none.
+    ///
+    /// # Errors
+    /// When it is in use, damaged, of a later format, or the file system refuses.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Arc<Self>, StoreError> {
+        let path = path.into();
+        let database = open_database(&path)?;
+        let store = Self {
+            path,
+            database: RwLock::new(Some(database)),
+        };
+        store.write(format::migrate)?;
+        Ok(Arc::new(store))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Binds the store to `node`, and counts up and returns the generation of this start.
+    ///
+    /// # Errors
+    /// When it is another node's, or cannot be written.
+    pub(crate) fn begin_generation(&self, node: &NodeId) -> Result<u64, StoreError> {
+        self.write(|transaction, path| {
+            let mut texts = transaction.open_table(META_TEXT)?;
+            let owner = texts.get(NODE)?.map(|owner| owner.value().to_owned());
+            match owner {
+                Some(owner) if owner != node.as_str() => {
+                    return Err(Failure::Refused(StoreError::OtherNode {
+                        path: path.to_owned(),
+                        found: owner,
+                        expected: node.clone(),
+                    }));
+                }
+                Some(_) => {}
+                None => drop(texts.insert(NODE, node.as_str())?),
+            }
+            let mut numbers = transaction.open_table(META)?;
+            let generation = numbers
+                .get(GENERATION)?
+                .map_or(0, |number| number.value())
+                .saturating_add(1);
+            numbers.insert(GENERATION, generation)?;
+            Ok(generation)
+        })
+    }
+
+    /// The highest term ever seen.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn highest_term(&self) -> Result<Term, StoreError> {
+        self.read(|transaction| {
+            let numbers = transaction.open_table(META)?;
+            Ok(Term(numbers.get(TERM)?.map_or(0, |term| term.value())))
+        })
+    }
+
+    /// Makes `term` the highest ever seen, unless a higher one is; returns the highest.
+    ///
+    /// # Errors
+    /// When it cannot be made durable. Then it must not be acted upon.
+    pub(crate) fn raise_term(&self, term: Term) -> Result<Term, StoreError> {
+        let known = self.highest_term()?;
+        if known >= term {
+            return Ok(known);
+        }
+        self.write(|transaction, _| {
+            let mut numbers = transaction.open_table(META)?;
+            let known = Term(numbers.get(TERM)?.map_or(0, |term| term.value()));
+            let highest = known.max(term);
+            numbers.insert(TERM, highest.0)?;
+            Ok(highest)
+        })
+    }
+
+    fn read<T>(
+        &self,
+        body: impl Fn(&ReadTransaction) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|database| body(&database.begin_read()?))
+    }
+
+    fn write<T>(
+        &self,
+        body: impl Fn(&WriteTransaction, &Path) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|database| {
+            let transaction = database.begin_write()?;
+            let result = body(&transaction, &self.path)?;
+            transaction.commit()?;
+            Ok(result)
+        })
+    }
+
+    /// Runs `body`. After an error of the disk redb refuses everything until the file is opened anew, so that is
+    /// done, once, before giving up.
+    fn attempt<T>(&self, body: impl Fn(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
+        let first = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            database.as_ref().map_or(Err(Failure::Poisoned), &body)
+        };
+        match first {
+            Err(Failure::Poisoned) => {
+                let mut database = self
+                    .database
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                drop(database.take());
+                let reopened = database.insert(open_database(&self.path)?);
+                body(reopened).map_err(|failure| failure.at(&self.path))
+            }
+            result => result.map_err(|failure| failure.at(&self.path)),
+        }
+    }
+}
+
+/// Why a transaction did not happen, before the file's name is added.
+enum Failure {
+    /// An earlier error of the disk; the file has to be opened anew.
+    Poisoned,
+    Refused(StoreError),
+    Damaged(String),
+    Disk(String),
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> StoreError {
+        match self {
+            Self::Refused(error) => error,
+            Self::Damaged(reason) => StoreError::Damaged {
+                path: path.to_owned(),
+                reason,
+            },
+            Self::Disk(reason) => StoreError::Transaction {
+                path: path.to_owned(),
+                reason,
+            },
+            Self::Poisoned => StoreError::Transaction {
+                path: path.to_owned(),
+                reason: "the disk failed before, and opening it anew did not help".to_owned(),
+            },
+        }
+    }
+
+    fn of(error: redb::Error) -> Self {
+        match error {
+            redb::Error::PreviousIo => Self::Poisoned,
+            redb::Error::Corrupted(reason) => Self::Damaged(reason),
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+macro_rules! failure_from {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(error.into())
+            }
+        })*
+    };
+}
+
+failure_from!(
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged(format!("a record cannot be read: {error}"))
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, StoreError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    let file = file.map_err(|source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Builder::new()
+        .create_file(file)
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+                path: path.to_owned(),
+            },
+            DatabaseError::Storage(redb::StorageError::Io(source))
+                if source.kind() != io::ErrorKind::InvalidData =>
+            {
+                StoreError::File {
+                    path: path.to_owned(),
+                    source,
+                }
+            }
+            other => StoreError::Damaged {
+                path: path.to_owned(),
+                reason: other.to_string(),
+            },
+        })
+}
+
+#[cfg(test)]
+mod tests;

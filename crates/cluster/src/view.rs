@@ -1,0 +1,346 @@
+//! What a node sees of its fleet: gossip and the evidence of connections, put together.
+//!
+//! Gossip is slow and steady: it says that a node is dead only after long silence. A connection knows more, sooner: a
+//! port that refuses proves that the process is gone, and one that is open proves the opposite. Pure: values in,
+//! values out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use hafleet_model::report::NodeReport;
+use hafleet_model::{DocumentKind, NodeId, Stamp, Term};
+
+use crate::leadership::{Candidate, Presence, Role};
+
+/// What the connection to a peer says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// The first attempt is under way.
+    Connecting,
+    /// Connected, and the peer has proved who it is.
+    Connected,
+    /// Its port refuses: nothing listens there.
+    Refused {
+        /// Since when.
+        since: Instant,
+    },
+    /// It does not answer, or not as it should.
+    Unreachable {
+        /// Since when.
+        since: Instant,
+        /// What was seen, in words.
+        reason: String,
+    },
+}
+
+/// Whether a member can be counted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is connected, or heard of through others and not known to be gone.
+    Live,
+    /// It is heard of through others, but does not answer us.
+    Suspect {
+        /// Why.
+        reason: String,
+    },
+    /// It is not to be counted on.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Liveness {
+    /// Whether it counts towards a majority.
+    pub fn is_live(&self) -> bool {
+        !matches!(self, Self::Dead { .. })
+    }
+
+    /// The word for it in status.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Suspect { .. } => "suspect",
+            Self::Dead { .. } => "dead",
+        }
+    }
+}
+
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live => f.write_str("live"),
+            Self::Suspect { reason } => write!(f, "suspect: {reason}"),
+            Self::Dead { reason } => write!(f, "dead: {reason}"),
+        }
+    }
+}
+
+/// One node of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What it last said of itself.
+    pub report: NodeReport,
+    /// Whether it can be counted on.
+    pub liveness: Liveness,
+    /// When it was last known to be alive, in milliseconds since 1970 by this node's clock.
+    pub last_seen_ms: i64,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// What our connection to it says; none of this node.
+    pub link: Option<LinkState>,
+}
+
+/// Who leads, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What this node is.
+    pub role: Role,
+    /// Who leads: this node or another; none while that is open.
+    pub leader: Option<NodeId>,
+    /// The leader's term, or else the highest that was seen.
+    pub term: Term,
+}
+
+impl Standing {
+    pub(crate) fn of(role: &Role, me: &NodeId, highest: Term) -> Self {
+        let (leader, term) = match role {
+            Role::Leader(term) => (Some(me.clone()), *term),
+            Role::Follower(id, term) => (Some(id.clone()), *term),
+            Role::Settling { .. } | Role::Unfit { .. } => (None, highest),
+        };
+        Self {
+            role: role.clone(),
+            leader,
+            term,
+        }
+    }
+
+    /// Whether this node leads.
+    pub fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+}
+
+/// The fleet at one moment, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// All known nodes, this one included, by id. The dead stay for the retention time.
+    pub members: Vec<Member>,
+    /// Who leads.
+    pub leadership: Standing,
+}
+
+impl View {
+    /// The member `id`.
+    pub fn member(&self, id: &NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.report.id == *id)
+    }
+
+    /// This node.
+    pub fn own(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.is_self)
+    }
+
+    /// How many members are live.
+    pub fn live_count(&self) -> usize {
+        self.members
+            .iter()
+            .filter(|member| member.liveness.is_live())
+            .count()
+    }
+
+    /// Whether more than half of the known members are live.
+    pub fn has_majority(&self) -> bool {
+        self.live_count() * 2 > self.members.len()
+    }
+
+    /// The leader and where to reach it.
+    pub fn leader(&self) -> Option<(&NodeId, SocketAddr)> {
+        let member = self.member(self.leadership.leader.as_ref()?)?;
+        Some((&member.report.id, member.report.address))
+    }
+
+    /// The live members other than this node.
+    pub fn live_peers(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(|member| !member.is_self && member.liveness.is_live())
+    }
+}
+
+/// What is known of one other node, from all sources, before it is judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Sighting {
+    pub(crate) report: NodeReport,
+    /// Whether the report is of this run, rather than remembered from the last.
+    pub(crate) is_current: bool,
+    pub(crate) is_alive_in_gossip: bool,
+    pub(crate) has_left: bool,
+    /// Its port has refused us for so long that silence would have been noticed, and yet it is heard of: something
+    /// between us refuses in its place.
+    pub(crate) is_refusal_outweighed: bool,
+    pub(crate) link: Option<LinkState>,
+    pub(crate) last_seen_ms: i64,
+}
+
+impl Sighting {
+    /// How sure we are of it.
+    pub(crate) fn presence(&self) -> Presence {
+        match &self.link {
+            _ if self.has_left => Presence::Gone,
+            Some(LinkState::Refused { .. })
+                if !(self.is_refusal_outweighed && self.is_alive_in_gossip) =>
+            {
+                Presence::Gone
+            }
+            Some(LinkState::Connected) if self.is_current => Presence::Live,
+            _ if self.is_alive_in_gossip => Presence::Live,
+            _ => Presence::Silent,
+        }
+    }
+
+    pub(crate) fn liveness(&self) -> Liveness {
+        match (self.presence(), &self.link) {
+            (Presence::Live, Some(LinkState::Unreachable { reason, .. })) => Liveness::Suspect {
+                reason: reason.clone(),
+            },
+            (Presence::Live, Some(LinkState::Refused { .. })) => Liveness::Suspect {
+                reason: "it is heard of, but its port refuses us".to_owned(),
+            },
+            (Presence::Live, _) => Liveness::Live,
+            (Presence::Gone, _) if self.has_left => Liveness::Dead {
+                reason: "it has left".to_owned(),
+            },
+            (_, Some(LinkState::Refused { .. })) => Liveness::Dead {
+                reason: "nothing listens on its port".to_owned(),
+            },
+            (_, Some(LinkState::Unreachable { reason, .. })) => Liveness::Dead {
+                reason: reason.clone(),
+            },
+            (_, _) if !self.is_current => Liveness::Dead {
+                reason: "not heard of since this agent started".to_owned(),
+            },
+            (_, _) => Liveness::Dead {
+                reason: "it has fallen silent".to_owned(),
+            },
+        }
+    }
+
+    pub(crate) fn candidate(&self) -> Candidate {
+        Candidate {
+            id: self.report.id.clone(),
+            presence: self.presence(),
+            is_fit: self.report.unfit.is_none(),
+            // What a node claimed before this agent started proves nothing now.
+            claim: self.report.claim.filter(|_| self.is_current),
+        }
+    }
+
+    pub(crate) fn into_member(self) -> Member {
+        let liveness = self.liveness();
+        Member {
+            report: self.report,
+            liveness,
+            last_seen_ms: self.last_seen_ms,
+            is_self: false,
+            link: self.link,
+        }
+    }
+}
+
+/// The highest stamp of each document that live peers say they hold, and who holds it.
+pub(crate) fn held_by_peers(view: &View) -> BTreeMap<DocumentKind, BTreeMap<Stamp, Vec<NodeId>>> {
+    let mut held: BTreeMap<DocumentKind, BTreeMap<Stamp, Vec<NodeId>>> = BTreeMap::new();
+    for member in view.live_peers() {
+        for (kind, stamp) in &member.report.held {
+            held.entry(*kind)
+                .or_default()
+                .entry(*stamp)
+                .or_default()
+                .push(member.report.id.clone());
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(link: LinkState) -> Sighting {
+        Sighting {
+            report: crate::facts::blank_report(
+                NodeId::new("a").unwrap(),
+                1,
+                "127.0.0.1:1".parse().unwrap(),
+            ),
+            is_current: true,
+            is_alive_in_gossip: true,
+            has_left: false,
+            is_refusal_outweighed: false,
+            link: Some(link),
+            last_seen_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_port_that_refuses_outweighs_gossip() {
+        let now = Instant::now();
+        let gone = sighting(LinkState::Refused { since: now });
+        assert_eq!(gone.presence(), Presence::Gone);
+        assert!(!gone.liveness().is_live());
+        // Unless gossip goes on for longer than it could without the process.
+        let alive = Sighting {
+            is_refusal_outweighed: true,
+            ..gone
+        };
+        assert_eq!(alive.presence(), Presence::Live);
+        assert!(matches!(alive.liveness(), Liveness::Suspect { .. }));
+    }
+
+    #[test]
+    fn an_open_connection_outweighs_silence() {
+        let connected = Sighting {
+            is_alive_in_gossip: false,
+            ..sighting(LinkState::Connected)
+        };
+        assert_eq!(connected.presence(), Presence::Live);
+    }
+
+    #[test]
+    fn a_node_that_only_others_hear_is_suspect_and_still_counts() {
+        let now = Instant::now();
+        let suspect = sighting(LinkState::Unreachable {
+            since: now,
+            reason: "no answer".into(),
+        });
+        assert_eq!(suspect.liveness().to_string(), "suspect: no answer");
+        assert!(suspect.liveness().is_live());
+        let dead = Sighting {
+            is_alive_in_gossip: false,
+            ..suspect
+        };
+        assert!(!dead.liveness().is_live());
+    }
+
+    #[test]
+    fn a_node_that_said_goodbye_is_gone_whatever_else_is_seen() {
+        let left = Sighting {
+            has_left: true,
+            ..sighting(LinkState::Connected)
+        };
+        assert_eq!(left.presence(), Presence::Gone);
+    }
+
+    #[test]
+    fn a_remembered_claim_proves_nothing() {
+        let mut remembered = sighting(LinkState::Connecting);
+        remembered.report.claim = Some(Term(7));
+        assert_eq!(remembered.candidate().claim, Some(Term(7)));
+        remembered.is_current = false;
+        assert_eq!(remembered.candidate().claim, None);
+    }
+}

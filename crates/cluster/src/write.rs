@@ -1,0 +1,384 @@
+//! A leader's write: checked, stored here, pushed to everyone live.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
+use tokio::sync::{Mutex, watch};
+
+use crate::clock::now_ms;
+use crate::documents::Documents;
+use crate::exchange::client::{AskError, Peer, PushOutcome};
+use crate::leadership::Role;
+use crate::limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};
+use crate::links::Links;
+use crate::offload::offload;
+use crate::repair;
+use crate::store::StoreError;
+use crate::view::View;
+
+/// How many stamps of ancestry a push carries at first. A peer that was away for longer asks for more.
+const SHORT_ANCESTRY: usize = 16;
+
+/// What the writer thinks is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever.
+    Any,
+    /// Nothing yet.
+    Absent,
+    /// This revision.
+    Revision(Revision),
+}
+
+impl std::fmt::Display for Expect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("any revision"),
+            Self::Absent => f.write_str("no revision"),
+            Self::Revision(revision) => write!(f, "revision {revision}"),
+        }
+    }
+}
+
+/// A new body for a document.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// Which document.
+    pub kind: DocumentKind,
+    /// The body, whole, at most [`MAX_BODY_LEN`] bytes. It is the caller's to validate.
+    pub body: Arc<str>,
+    /// What must be there for the write to happen.
+    pub expect: Expect,
+    /// Who asks, at most [`MAX_COMMENT_LEN`] bytes.
+    pub author: String,
+    /// Why, at most [`MAX_COMMENT_LEN`] bytes.
+    pub comment: String,
+    /// Whether to write even without a live majority.
+    pub force: bool,
+}
+
+/// A write that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The new revision.
+    pub header: Header,
+    /// The nodes that have stored it, this one included.
+    pub stored_by: Vec<NodeId>,
+    /// How many nodes are known.
+    pub known_members: usize,
+    /// Whether more than half of the known nodes have stored it. When not, it may yet lose against a write of
+    /// another leader, and then it is kept as a conflict.
+    pub committed: bool,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Another node leads, or none.
+    #[error("this node does not lead: {reason}")]
+    NotLeader {
+        /// The leader, where known: send the write there.
+        leader: Option<(NodeId, SocketAddr)>,
+        /// What this node is instead.
+        reason: String,
+    },
+    /// Too few nodes are there.
+    #[error(
+        "only {live} of {known} known nodes are live, and more than half are needed: wait for them, or force the write"
+    )]
+    NoMajority {
+        /// The nodes that are live, or that answered.
+        live: usize,
+        /// The nodes that are known.
+        known: usize,
+    },
+    /// Somebody else has written in the meantime.
+    #[error("{kind} is at {}, but {expected} was expected: look at what changed and try again", revision_text(.found))]
+    Unexpected {
+        /// Which document.
+        kind: DocumentKind,
+        /// What the writer thought.
+        expected: Expect,
+        /// What is there.
+        found: Option<Revision>,
+    },
+    /// Too large.
+    #[error("the {what} has {len} bytes, and {limit} are allowed")]
+    TooLarge {
+        /// Of what there is too much.
+        what: &'static str,
+        /// Its length.
+        len: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// Somebody else has begun to lead while the write was being prepared.
+    #[error("another node has begun to lead: try again")]
+    Overtaken,
+    /// The disk refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The agent is stopping.
+    #[error("this agent is stopping")]
+    Stopping,
+}
+
+fn revision_text(found: &Option<Revision>) -> String {
+    found.map_or_else(
+        || "no revision".to_owned(),
+        |revision| format!("revision {revision}"),
+    )
+}
+
+/// Writes documents while this node leads.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) me: NodeId,
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) push_deadline: Duration,
+    /// The term for which each document was made ready, one lock each: writes of one document are one at a time.
+    pub(crate) ready: [Mutex<Option<Term>>; DocumentKind::ALL.len()],
+}
+
+impl Writer {
+    pub(crate) async fn write(&self, request: WriteRequest) -> Result<Written, WriteError> {
+        check_size(&request)?;
+        let [spec, endpoints, overrides, secrets] = &self.ready;
+        let ready = match request.kind {
+            DocumentKind::Spec => spec,
+            DocumentKind::Endpoints => endpoints,
+            DocumentKind::Overrides => overrides,
+            DocumentKind::Secrets => secrets,
+        };
+        let mut ready = ready.lock().await;
+        let term = self.leading()?;
+        self.check_majority(request.force)?;
+        if *ready != Some(term) {
+            self.make_ready(request.kind, term, request.force).await?;
+            *ready = Some(term);
+        }
+        let document = self.append(request, term).await?;
+        Ok(self.push(term, &document).await)
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    fn leading(&self) -> Result<Term, WriteError> {
+        let view = self.view();
+        let reason = match &view.leadership.role {
+            Role::Leader(term) => return Ok(*term),
+            Role::Follower(id, term) => format!("{id} leads in term {term}"),
+            Role::Settling { reason } => (*reason).to_owned(),
+            Role::Unfit { reason } => format!("nobody does, and this node cannot: {reason}"),
+        };
+        let leader = view.leader().map(|(id, address)| (id.clone(), address));
+        Err(WriteError::NotLeader { leader, reason })
+    }
+
+    fn check_majority(&self, force: bool) -> Result<(), WriteError> {
+        let view = self.view();
+        if force || view.has_majority() {
+            return Ok(());
+        }
+        Err(WriteError::NoMajority {
+            live: view.live_count(),
+            known: view.members.len(),
+        })
+    }
+
+    /// Before the first write of a term: hears from a majority what the newest revision is, and makes them promise
+    /// not to store for an earlier leader.
+    async fn make_ready(
+        &self,
+        kind: DocumentKind,
+        term: Term,
+        force: bool,
+    ) -> Result<(), WriteError> {
+        let view = self.view();
+        let answers = self.ask_heads(&view, term).await;
+        if answers
+            .iter()
+            .any(|(_, answer)| matches!(answer, Err(AskError::LaterTerm)))
+        {
+            return Err(WriteError::Overtaken);
+        }
+        let answered = 1 + answers.iter().filter(|(_, answer)| answer.is_ok()).count();
+        if answered * 2 <= view.members.len() && !force {
+            return Err(WriteError::NoMajority {
+                live: answered,
+                known: view.members.len(),
+            });
+        }
+        let heads = answers.iter().flat_map(|(id, answer)| {
+            let heads = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
+            heads
+                .iter()
+                .filter(|(found, _)| *found == kind)
+                .map(move |(_, stamp)| (*stamp, id))
+        });
+        let Some((highest, holder)) = heads.max() else {
+            return Ok(());
+        };
+        if self
+            .documents
+            .newest(kind)
+            .is_some_and(|own| own.stamp().revision >= highest.revision)
+        {
+            return Ok(());
+        }
+        let Some(channel) = self.links.channel(holder) else {
+            return Err(WriteError::Overtaken);
+        };
+        let fetched = repair::fetch_newest(
+            &self.documents,
+            Peer::new(channel, self.push_deadline),
+            kind,
+        )
+        .await;
+        fetched.map_err(|error| match error {
+            repair::RepairError::Store(error) => WriteError::Store(error),
+            other => {
+                tracing::warn!(%kind, %holder, error = %other, "the newest revision could not be had before writing");
+                WriteError::Overtaken
+            }
+        })
+    }
+
+    async fn ask_heads(
+        &self,
+        view: &View,
+        term: Term,
+    ) -> Vec<(NodeId, Result<Vec<(DocumentKind, Stamp)>, AskError>)> {
+        let asked = view.live_peers().filter_map(|member| {
+            let id = member.report.id.clone();
+            let mut peer = Peer::new(self.links.channel(&id)?, self.push_deadline);
+            Some(async move { (id, peer.heads(term).await) })
+        });
+        join_all(asked).await
+    }
+
+    async fn append(&self, request: WriteRequest, term: Term) -> Result<Arc<Document>, WriteError> {
+        let documents = Arc::clone(&self.documents);
+        let view = self.view.clone();
+        let appended = offload(move || {
+            documents.append(request.kind, |newest| {
+                // Looked at again under the document's lock: what was prepared may have been overtaken since.
+                let still_leads = view.borrow().leadership.role == Role::Leader(term);
+                if !still_leads || newest.is_some_and(|newest| newest.revision.term > term) {
+                    return Err(WriteError::Overtaken);
+                }
+                successor(request, term, newest)
+            })
+        });
+        appended.await.ok_or(WriteError::Stopping)?
+    }
+
+    async fn push(&self, term: Term, document: &Arc<Document>) -> Written {
+        let view = self.view();
+        let ancestry: Arc<[Stamp]> = self
+            .documents
+            .ancestry(document.kind(), document.stamp())
+            .into();
+        let mut pushes: FuturesUnordered<_> = view
+            .live_peers()
+            .filter_map(|member| {
+                let id = member.report.id.clone();
+                let peer = Peer::new(self.links.channel(&id)?, self.push_deadline);
+                let (document, ancestry) = (Arc::clone(document), Arc::clone(&ancestry));
+                Some(async move { (id, push_to(peer, term, &document, &ancestry).await) })
+            })
+            .collect();
+        let mut stored_by = vec![self.me.clone()];
+        while let Some((id, outcome)) = pushes.next().await {
+            match outcome {
+                Ok(PushOutcome::Stored) => stored_by.push(id),
+                Ok(other) => {
+                    tracing::warn!(node = %id, stamp = %document.stamp(), ?other, "a push was not stored")
+                }
+                Err(error) => {
+                    tracing::warn!(node = %id, stamp = %document.stamp(), %error, "a push failed")
+                }
+            }
+        }
+        stored_by.sort();
+        let known_members = view.members.len();
+        let committed = stored_by.len() * 2 > known_members;
+        Written {
+            header: document.header().clone(),
+            stored_by,
+            known_members,
+            committed,
+        }
+    }
+}
+
+async fn push_to(
+    mut peer: Peer,
+    term: Term,
+    document: &Document,
+    ancestry: &[Stamp],
+) -> Result<PushOutcome, AskError> {
+    let short = ancestry.get(..SHORT_ANCESTRY).unwrap_or(ancestry);
+    match peer.store(term, document, short).await? {
+        PushOutcome::NeedsAncestry if short.len() < ancestry.len() => {
+            peer.store(term, document, ancestry).await
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+fn check_size(request: &WriteRequest) -> Result<(), WriteError> {
+    let parts = [
+        ("body", request.body.len(), MAX_BODY_LEN),
+        ("author", request.author.len(), MAX_COMMENT_LEN),
+        ("comment", request.comment.len(), MAX_COMMENT_LEN),
+    ];
+    match parts.into_iter().find(|(_, len, limit)| len > limit) {
+        Some((what, len, limit)) => Err(WriteError::TooLarge { what, len, limit }),
+        None => Ok(()),
+    }
+}
+
+/// What follows `newest`, if the writer expected that.
+fn successor(
+    request: WriteRequest,
+    term: Term,
+    newest: Option<Stamp>,
+) -> Result<Document, WriteError> {
+    let found = newest.map(|newest| newest.revision);
+    let is_expected = match request.expect {
+        Expect::Any => true,
+        Expect::Absent => found.is_none(),
+        Expect::Revision(revision) => found == Some(revision),
+    };
+    if !is_expected {
+        return Err(WriteError::Unexpected {
+            kind: request.kind,
+            expected: request.expect,
+            found,
+        });
+    }
+    let sequence = found.map_or(0, |found| found.sequence).saturating_add(1);
+    let stamp = Stamp {
+        revision: Revision::new(term, sequence),
+        digest: Digest::of(request.body.as_bytes()),
+    };
+    let header = Header {
+        kind: request.kind,
+        stamp,
+        parent: newest,
+        author: request.author,
+        comment: request.comment,
+        written_at_ms: now_ms(),
+    };
+    // The digest was just taken of this body, so there is nothing that could differ.
+    Document::new(header, request.body).map_err(|_| WriteError::Overtaken)
+}
