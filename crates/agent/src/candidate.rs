@@ -1,5 +1,6 @@
 //! A spec that somebody proposes, and what this node makes of it.
 
+use crate::causes::with_causes;
 use hafleet_api::Failure;
 use hafleet_api::fleet::Steps;
 use hafleet_haproxy::{CheckError, Inspector, Rendered};
@@ -17,7 +18,10 @@ impl Candidate {
         let loaded = spec::load(text).map_err(Failure::InvalidSpec)?;
         match inspector.render(&loaded.spec) {
             Ok(rendered) => Ok(Self { loaded, rendered }),
-            Err(error) => Err(Failure::InvalidSpec(loaded.locate(error.into_finding()).into())),
+            Err(error) => {
+                let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
+                Err(Failure::InvalidSpec(Findings(findings.collect())))
+            }
         }
     }
 
@@ -30,14 +34,19 @@ impl Candidate {
     pub(crate) async fn check(&self, inspector: &Inspector) -> Result<Vec<Finding>, Failure> {
         match inspector.check(&self.rendered).await {
             Ok(warnings) => Ok(self.locate(warnings)),
-            Err(CheckError::Invalid(findings)) => Err(Failure::InvalidSpec(Findings(self.locate(findings.0)))),
-            Err(error) => Err(Failure::Internal(error.to_string())),
+            Err(CheckError::Invalid(findings)) => {
+                Err(Failure::InvalidSpec(Findings(self.locate(findings.0))))
+            }
+            Err(error) => Err(Failure::Internal(with_causes(&error))),
         }
     }
 
     /// What it would take to run it here.
     pub(crate) async fn plan(&self, inspector: &Inspector) -> Result<Steps, String> {
-        let plan = inspector.plan(&self.rendered).await.map_err(|error| error.to_string())?;
+        let plan = inspector
+            .plan(&self.rendered)
+            .await
+            .map_err(|error| with_causes(&error))?;
         Ok(Steps {
             change: plan.change,
             steps: plan.steps.iter().map(ToString::to_string).collect(),
@@ -46,6 +55,9 @@ impl Candidate {
     }
 
     fn locate(&self, findings: Vec<Finding>) -> Vec<Finding> {
-        findings.into_iter().map(|finding| self.loaded.locate(finding)).collect()
+        findings
+            .into_iter()
+            .map(|finding| self.loaded.locate(finding))
+            .collect()
     }
 }

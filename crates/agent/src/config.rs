@@ -130,7 +130,11 @@ struct TlsSection {
 impl Default for TlsSection {
     fn default() -> Self {
         let files = IdentityFiles::from_directory(Path::new("/etc/hafleet/identity"));
-        Self { ca: files.ca, certificate: files.certificate, key: files.key }
+        Self {
+            ca: files.ca,
+            certificate: files.certificate,
+            key: files.key,
+        }
     }
 }
 
@@ -154,7 +158,10 @@ struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".into() }
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
     }
 }
 
@@ -177,7 +184,10 @@ impl Config {
     /// Every fault, each naming the file or variable, the key, what was found and what is allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         if !path.is_file() {
-            let message = format!("{}: there is no such file; see `hafleet agent --help`", path.display());
+            let message = format!(
+                "{}: there is no such file; see `hafleet agent --help`",
+                path.display()
+            );
             return Err(ConfigError(vec![message]));
         }
         let environment = Env::prefixed(ENVIRONMENT_PREFIX).split("__");
@@ -185,7 +195,14 @@ impl Config {
             .merge(Toml::file_exact(path))
             .merge(environment)
             .extract()
-            .map_err(|errors| ConfigError(errors.into_iter().map(|error| fault(path, error)).collect()))?;
+            .map_err(|errors| {
+                ConfigError(
+                    errors
+                        .into_iter()
+                        .map(|error| fault(path, &error))
+                        .collect(),
+                )
+            })?;
         file.validate(path)
     }
 }
@@ -193,25 +210,42 @@ impl Config {
 impl File {
     fn validate(self, path: &Path) -> Result<Config, ConfigError> {
         let mut faults = Vec::new();
-        let node_id = self.node_id.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
-        let node_id = NodeId::new(node_id).map_err(|error| faults.push(format!("node_id: {error}"))).ok();
+        let node_id = self
+            .node_id
+            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
+        let node_id = NodeId::new(node_id)
+            .map_err(|error| faults.push(format!("node_id: {error}")))
+            .ok();
         let mut seeds = Vec::new();
         for seed in &self.seeds {
             match with_port(seed) {
                 Some(seed) => seeds.push(seed),
-                None => faults.push(format!("seeds: {seed:?} is not an address: write HOST or HOST:PORT")),
+                None => faults.push(format!(
+                    "seeds: {seed:?} is not an address: write HOST or HOST:PORT"
+                )),
             }
         }
         if self.port == 0 {
             faults.push("port: 0 is not allowed: 1 to 65535 are".into());
         }
-        for (key, address) in [("address", Some(self.address)), ("haproxy.address", self.haproxy.address)] {
+        for (key, address) in [
+            ("address", Some(self.address)),
+            ("haproxy.address", self.haproxy.address),
+        ] {
             if address.is_some_and(|address| address.is_unspecified()) {
-                faults.push(format!("{key}: {} is no address that others can reach", self.address));
+                faults.push(format!(
+                    "{key}: {} is no address that others can reach",
+                    self.address
+                ));
             }
         }
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
-            return Err(ConfigError(faults.into_iter().map(|fault| format!("{}: {fault}", path.display())).collect()));
+            return Err(ConfigError(
+                faults
+                    .into_iter()
+                    .map(|fault| format!("{}: {fault}", path.display()))
+                    .collect(),
+            ));
         };
         Ok(Config {
             node_id,
@@ -226,14 +260,24 @@ impl File {
                     .haproxy
                     .certificate_dir
                     .unwrap_or_else(|| PathBuf::from("/etc/hafleet/certificates")),
-                runtime_dir: self.haproxy.runtime_dir.unwrap_or_else(|| self.data_dir.join("run")),
+                runtime_dir: self
+                    .haproxy
+                    .runtime_dir
+                    .unwrap_or_else(|| self.data_dir.join("run")),
                 handover: self.haproxy.handover,
                 settle: self.haproxy.settle.unwrap_or(DEFAULT_SETTLE),
             },
             data_dir: self.data_dir,
             zone: self.zone,
-            tls: IdentityFiles { ca: self.tls.ca, certificate: self.tls.certificate, key: self.tls.key },
-            log: LogConfig { format: self.log.format, filter: self.log.filter },
+            tls: IdentityFiles {
+                ca: self.tls.ca,
+                certificate: self.tls.certificate,
+                key: self.tls.key,
+            },
+            log: LogConfig {
+                format: self.log.format,
+                filter: self.log.filter,
+            },
         })
     }
 }
@@ -243,17 +287,24 @@ const DEFAULT_SETTLE: TimeSpan = TimeSpan::from_millis(200);
 
 fn with_port(seed: &str) -> Option<String> {
     let (host, port) = match seed.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
-        Some(_) if seed.parse::<std::net::Ipv6Addr>().is_ok() => return Some(format!("[{seed}]:{DEFAULT_PORT}")),
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().ok()?)
+        }
+        Some(_) if seed.parse::<std::net::Ipv6Addr>().is_ok() => {
+            return Some(format!("[{seed}]:{DEFAULT_PORT}"));
+        }
         Some(_) => return None,
         None => (seed, DEFAULT_PORT),
     };
-    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.[]:".contains(c));
+    let is_host = !host.is_empty()
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.[]:".contains(c));
     (is_host && port != 0).then(|| format!("{host}:{port}"))
 }
 
 /// One fault of the file or the environment in one line.
-fn fault(path: &Path, error: figment::Error) -> String {
+fn fault(path: &Path, error: &figment::Error) -> String {
     let source = error.metadata.as_ref().map_or_else(
         || path.display().to_string(),
         |metadata| match &metadata.source {
@@ -264,16 +315,25 @@ fn fault(path: &Path, error: figment::Error) -> String {
     let key = error.path.join(".");
     let problem = match &error.kind {
         Kind::UnknownField(found, known) => {
-            let nearest = known
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
-            let hint = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
-            return format!("{source}: {key}: unknown key `{found}`; {hint}known here: {}", known.join(", "));
+            let nearest = known.iter().max_by(|a, b| {
+                strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b))
+            });
+            let hint = nearest
+                .map(|nearest| format!("did you mean `{nearest}`? "))
+                .unwrap_or_default();
+            return format!(
+                "{source}: {key}: unknown key `{found}`; {hint}known here: {}",
+                known.join(", ")
+            );
         }
         Kind::MissingField(field) => return format!("{source}: `{field}` is missing"),
         kind => kind.to_string(),
     };
-    if key.is_empty() { format!("{source}: {problem}") } else { format!("{source}: {key}: {problem}") }
+    if key.is_empty() {
+        format!("{source}: {problem}")
+    } else {
+        format!("{source}: {key}: {problem}")
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,14 @@ fn a_file_is_read_with_its_defaults() {
     let config = load(WHOLE).unwrap();
     assert_eq!(config.address, "192.0.2.1:7440".parse().unwrap());
     assert_eq!(config.listen, config.address);
-    assert_eq!(config.seeds, ["lb2.example.com:7440", "192.0.2.3:7000", "[2001:db8::1]:7440"]);
+    assert_eq!(
+        config.seeds,
+        [
+            "lb2.example.com:7440",
+            "192.0.2.3:7000",
+            "[2001:db8::1]:7440"
+        ]
+    );
     assert_eq!(config.haproxy.address, config.address.ip());
     assert_eq!(config.haproxy.runtime_dir, Path::new("/srv/hafleet/run"));
     assert_eq!(config.haproxy.settle.to_string(), "150ms");
@@ -38,15 +45,24 @@ fn a_file_is_read_with_its_defaults() {
 #[test]
 fn the_node_is_named_after_its_host() {
     let config = load(&WHOLE.replace("node_id = \"lb1\"", "")).unwrap();
-    assert_eq!(config.node_id.as_str(), gethostname::gethostname().to_string_lossy());
+    assert_eq!(
+        config.node_id.as_str(),
+        gethostname::gethostname().to_string_lossy()
+    );
 }
 
 #[test]
 fn an_unknown_key_names_the_nearest_known_one() {
     let error = load(&WHOLE.replace("zone =", "zoen =")).unwrap_err();
-    assert!(error.contains("agent.toml") && error.contains("`zoen`") && error.contains("`zone`"), "{error}");
+    assert!(
+        error.contains("agent.toml") && error.contains("`zoen`") && error.contains("`zone`"),
+        "{error}"
+    );
     let error = load(&WHOLE.replace("handover =", "hand_over =")).unwrap_err();
-    assert!(error.contains("haproxy") && error.contains("`handover`"), "{error}");
+    assert!(
+        error.contains("haproxy") && error.contains("`handover`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -69,6 +85,11 @@ fn a_fault_names_its_key_and_what_is_allowed() {
 
 #[test]
 fn a_file_that_is_not_there_is_said_to_be_missing() {
-    let error = Config::load(Path::new("/nonexistent/agent.toml")).unwrap_err().to_string();
-    assert!(error.contains("/nonexistent/agent.toml") && error.contains("no such file"), "{error}");
+    let error = Config::load(Path::new("/nonexistent/agent.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("/nonexistent/agent.toml") && error.contains("no such file"),
+        "{error}"
+    );
 }

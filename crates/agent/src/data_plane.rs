@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Proxy, Rendered};
+use hafleet_haproxy::{Applied, Proxy, Rendered};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
+use hafleet_model::spec::Findings;
 use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
 use tokio::sync::watch;
 
+use crate::causes::with_causes;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 
 /// HAProxy is asked for its health at this pace; a spec that it refused is tried again after the pauses.
@@ -45,11 +47,20 @@ impl DataPlaneLoop {
     pub(crate) fn new(proxy: Proxy, cluster: Cluster) -> Self {
         let mut spec = cluster.document(DocumentKind::Spec);
         spec.mark_changed();
-        let state = proxy.applied_revision().map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
-            revision,
-            change: Change::Nothing,
-        });
-        Self { proxy, cluster, spec, wanted: None, state, rounds: 0 }
+        let state = proxy
+            .applied_revision()
+            .map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
+                revision,
+                change: Change::Nothing,
+            });
+        Self {
+            proxy,
+            cluster,
+            spec,
+            wanted: None,
+            state,
+            rounds: 0,
+        }
     }
 
     async fn bring(&mut self, document: &Document) -> Outcome {
@@ -60,42 +71,67 @@ impl DataPlaneLoop {
         if self.state.running() != Some(revision) {
             self.publish(ApplyState::Applying { revision });
         }
-        let Some(wanted) = &self.wanted else { return Outcome::Done };
+        let Some(wanted) = &self.wanted else {
+            return Outcome::Done;
+        };
         match self.proxy.apply(&wanted.rendered, revision).await {
             Ok(applied) => {
-                self.accept(revision, applied.change, &applied.to_string());
+                self.accept(revision, &applied);
                 Outcome::Done
             }
-            Err(error) => self.refuse(revision, &error.to_string()),
+            Err(error) => self.refuse(revision, &with_causes(&error)),
         }
     }
 
     /// Keeps the configuration of `document`, rendering it only when it is another than the last.
     fn render(&mut self, document: &Document) -> Result<(), String> {
-        if self.wanted.as_ref().is_some_and(|wanted| wanted.stamp == document.stamp()) {
+        if self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.stamp == document.stamp())
+        {
             return Ok(());
         }
         self.wanted = None;
         let loaded = spec::load(document.body()).map_err(|findings| findings.to_string())?;
         let rendered = self.proxy.render(&loaded.spec);
-        let rendered = rendered.map_err(|error| loaded.locate(error.into_finding()).to_string())?;
-        self.wanted = Some(Wanted { stamp: document.stamp(), rendered });
+        let rendered = rendered.map_err(|error| {
+            let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
+            Findings(findings.collect()).to_string()
+        })?;
+        self.wanted = Some(Wanted {
+            stamp: document.stamp(),
+            rendered,
+        });
         Ok(())
     }
 
-    fn accept(&mut self, revision: Revision, change: Change, words: &str) {
+    fn accept(&mut self, revision: Revision, applied: &Applied) {
+        let change = applied.change;
         let is_same = matches!(self.state, ApplyState::Applied { revision: running, .. } if running == revision);
         if change == Change::Nothing && is_same {
             return;
         }
-        tracing::info!(%revision, change = change.as_str(), "{words}");
+        tracing::info!(
+            %revision,
+            change = change.as_str(),
+            reason = applied.plan.reason,
+            handover = applied.handover,
+            took = ?applied.duration,
+            pid = applied.pid,
+            "applied"
+        );
         self.publish(ApplyState::Applied { revision, change });
     }
 
     fn refuse(&mut self, revision: Revision, reason: &str) -> Outcome {
         let error = shorten(reason);
         let running = self.proxy.applied_revision();
-        self.publish(ApplyState::Failed { revision, error: error.clone(), running });
+        self.publish(ApplyState::Failed {
+            revision,
+            error: error.clone(),
+            running,
+        });
         Outcome::Failed(error)
     }
 
@@ -110,7 +146,8 @@ impl DataPlaneLoop {
     async fn observe(&mut self) -> DataPlane {
         let data_plane = self.proxy.observe().await;
         let observed = data_plane.clone();
-        self.cluster.report(move |report| report.data_plane = observed);
+        self.cluster
+            .report(move |report| report.data_plane = observed);
         data_plane
     }
 }
@@ -146,11 +183,19 @@ impl Reconcile for DataPlaneLoop {
 
 /// The beginning of `reason` in one line, short enough to be published.
 fn shorten(reason: &str) -> String {
-    let line = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let line = reason
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
     if line.len() <= MAX_REASON_BYTES {
         return line;
     }
-    let end = (0..=MAX_REASON_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_REASON_BYTES)
+        .rev()
+        .find(|end| line.is_char_boundary(*end))
+        .unwrap_or(0);
     format!("{}…", &line[..end])
 }
 

@@ -1,5 +1,6 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,18 +8,22 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use hafleet_api::fleet::{
-    FleetPlan, History, Intent, LeaderRole, NodePlan, NodeStatus, Rendering, Rollback, Scope, Status, Write, Written,
+    FleetPlan, History, Intent, LeaderRole, NodePlan, NodeStatus, Rendering, Rollback, Scope,
+    Status, Write, Written,
 };
 use hafleet_api::{Failure, Fleet};
-use hafleet_cluster::{Cluster, Expect, Role, View, WriteError, WriteRequest};
+use hafleet_cluster::{
+    Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
+};
 use hafleet_haproxy::Inspector;
 use hafleet_model::spec::Finding;
-use hafleet_model::{DocumentKind, FleetName, Header, NodeId, Revision, diff};
+use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 
 use crate::candidate::Candidate;
-use crate::forward::{Forward, Unanswered};
+use crate::causes::with_causes;
+use crate::forward::{Forward, SpecWrite, Unanswered};
 
 /// How long a write waits for a leader to be there.
 const LEADER_WAIT: Duration = Duration::from_secs(20);
@@ -34,21 +39,31 @@ pub(crate) struct AgentFleet {
 }
 
 impl AgentFleet {
-    pub(crate) fn new(name: FleetName, node: NodeId, cluster: Cluster, inspector: Inspector) -> Self {
-        Self { name, node, cluster, inspector }
+    pub(crate) fn new(
+        name: FleetName,
+        node: NodeId,
+        cluster: Cluster,
+        inspector: Inspector,
+    ) -> Self {
+        Self {
+            name,
+            node,
+            cluster,
+            inspector,
+        }
     }
 
     fn status_of(&self, view: &View) -> Status {
         let leadership = &view.leadership;
         let role = match &leadership.role {
-            Role::Leader => LeaderRole::Leader,
-            Role::Follower => LeaderRole::Follower,
-            Role::Settling { reason } => LeaderRole::Settling(reason.clone()),
+            Role::Leader(_) => LeaderRole::Leader,
+            Role::Follower(..) => LeaderRole::Follower,
+            Role::Settling { reason } => LeaderRole::Settling((*reason).to_owned()),
             Role::Unfit { reason } => LeaderRole::Unfit(reason.clone()),
         };
         let node = |member: &hafleet_cluster::Member| NodeStatus {
             report: member.report.clone(),
-            dead: member.liveness.dead_reason().map(str::to_owned),
+            dead: dead_reason(member),
         };
         let spec = self.cluster.document(DocumentKind::Spec).borrow().clone();
         Status {
@@ -59,46 +74,63 @@ impl AgentFleet {
             term: leadership.term,
             nodes: view.members.iter().map(node).collect(),
             spec: spec.map(|document| document.header().clone()),
-            conflicts: self.cluster.conflicts(DocumentKind::Spec).unwrap_or_default(),
-            majority: view.majority(),
+            conflicts: self.conflicts().unwrap_or_default(),
+            majority: majority(view.members.len()),
             at_ms: jiff::Timestamp::now().as_millisecond(),
         }
     }
 
-    /// Hands a write to the leader, wherever that is, waiting for one to be there.
-    async fn through_leader<F, G>(&self, intent: &Intent, here: F, there: G) -> Result<Written, Failure>
-    where
-        F: AsyncFn() -> Result<Written, WriteFailure>,
-        G: AsyncFn(Forward) -> Result<Written, Unanswered>,
-    {
+    /// Has the leader do a write, wherever that is, waiting for one to be there.
+    async fn through_leader(&self, write: &SpecWrite) -> Result<Written, Failure> {
         let deadline = Instant::now() + LEADER_WAIT;
+        let is_forwarded = write.intent().is_forwarded;
         loop {
-            let reason = match here().await {
+            let reason = match self.do_here(write).await {
                 Ok(written) => return Ok(written),
                 Err(WriteFailure::Final(failure)) => return Err(failure),
-                Err(WriteFailure::NotLeader { leader: None, reason }) => reason,
-                Err(WriteFailure::NotLeader { leader: Some(_), reason }) if intent.is_forwarded => reason,
-                Err(WriteFailure::NotLeader { leader: Some(leader), .. }) => {
-                    match there(Forward::to(&self.cluster, &leader)?).await {
+                Err(WriteFailure::NotLeader {
+                    leader: Some(leader),
+                    ..
+                }) if !is_forwarded => {
+                    match Forward::to(&self.cluster, &leader)?.write(write).await {
                         Ok(written) => return Ok(written),
                         Err(Unanswered::Final(failure)) => return Err(failure),
                         Err(Unanswered::NotSent(reason)) => reason,
                     }
                 }
+                Err(WriteFailure::NotLeader { reason, .. }) => reason,
             };
-            if intent.is_forwarded || Instant::now() >= deadline {
+            if is_forwarded || Instant::now() >= deadline {
                 return Err(Failure::NoLeader { reason });
             }
             tokio::time::sleep(LEADER_RETRY).await;
         }
     }
 
-    /// Writes `spec` here, if this node leads.
-    async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
+    /// Does a write here, if this node leads.
+    async fn do_here(&self, write: &SpecWrite) -> Result<Written, WriteFailure> {
         self.lead()?;
+        match write {
+            SpecWrite::New(write) => self.write_here(&write.spec, &write.intent).await,
+            SpecWrite::Earlier(rollback) => {
+                let earlier = self.find(rollback.revision).map_err(WriteFailure::Final)?;
+                let mut intent = rollback.intent.clone();
+                if intent.comment.is_empty() {
+                    intent.comment = format!("back to {}", rollback.revision);
+                }
+                self.write_here(earlier.body(), &intent).await
+            }
+        }
+    }
+
+    /// Writes `spec` here, where the leader is.
+    async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
         let warnings = self.validate(spec).await.map_err(WriteFailure::Final)?;
         if let Some(unchanged) = self.unchanged(spec, intent) {
-            return Ok(Written { warnings, ..unchanged });
+            return Ok(Written {
+                warnings,
+                ..unchanged
+            });
         }
         let written = self
             .cluster
@@ -127,22 +159,26 @@ impl AgentFleet {
         let view = self.cluster.view();
         let view = view.borrow();
         match &view.leadership.role {
-            Role::Leader => Ok(()),
-            role => {
-                let leader = view.leadership.leader.clone().filter(|leader| *leader != self.node);
-                Err(WriteFailure::NotLeader { leader, reason: role.to_string() })
-            }
+            Role::Leader(_) => Ok(()),
+            role => Err(WriteFailure::NotLeader {
+                leader: view.leadership.leader.clone(),
+                reason: words(role),
+            }),
         }
     }
 
     async fn validate(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
-        Candidate::read(spec, &self.inspector)?.check(&self.inspector).await
+        Candidate::read(spec, &self.inspector)?
+            .check(&self.inspector)
+            .await
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
     fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Written> {
         let current = self.cluster.document(DocumentKind::Spec).borrow().clone()?;
-        let is_expected = intent.expect.is_none_or(|expected| expected == current.revision());
+        let is_expected = intent
+            .expect
+            .is_none_or(|expected| expected == current.revision());
         (current.body() == spec && is_expected).then(|| Written {
             header: current.header().clone(),
             stored_by: Vec::new(),
@@ -153,28 +189,109 @@ impl AgentFleet {
         })
     }
 
-    fn body_of(&self, revision: Revision) -> Result<String, Failure> {
-        let found = self.cluster.revision(DocumentKind::Spec, revision);
-        let found = found.map_err(|error| Failure::Internal(error.to_string()))?;
-        found.map(|document| document.body().to_owned()).ok_or(Failure::UnknownRevision(revision))
+    /// A revision of the line, or one that lost in a conflict.
+    fn find(&self, revision: Revision) -> Result<Arc<Document>, Failure> {
+        let kind = DocumentKind::Spec;
+        if let Some(document) = self
+            .cluster
+            .revision(kind, revision)
+            .map_err(|error| internal(&error))?
+        {
+            return Ok(Arc::new(document));
+        }
+        let lost = self.conflicts()?;
+        let lost = lost
+            .iter()
+            .find(|header| header.stamp.revision == revision)
+            .ok_or(Failure::UnknownRevision(revision))?;
+        let document = self
+            .cluster
+            .stamped(kind, lost.stamp)
+            .map_err(|error| internal(&error))?;
+        document
+            .map(Arc::new)
+            .ok_or(Failure::UnknownRevision(revision))
     }
+
+    /// The revisions that lost in a conflict, newest first.
+    fn conflicts(&self) -> Result<Vec<Header>, Failure> {
+        let lost = self
+            .cluster
+            .conflicts(DocumentKind::Spec)
+            .map_err(|error| internal(&error))?;
+        Ok(lost.into_iter().map(|conflict| conflict.header).collect())
+    }
+}
+
+/// How many of so many known nodes a write needs.
+fn majority(known: usize) -> usize {
+    known / 2 + 1
+}
+
+/// Why a member is not to be counted on; none when it is.
+fn dead_reason(member: &Member) -> Option<String> {
+    match &member.liveness {
+        Liveness::Dead { reason } => Some(reason.clone()),
+        Liveness::Live | Liveness::Suspect { .. } => None,
+    }
+}
+
+/// What a node that does not lead is, in words.
+fn words(role: &Role) -> String {
+    match role {
+        Role::Leader(term) => format!("this node leads term {term}"),
+        Role::Follower(leader, term) => format!("{leader} leads term {term}"),
+        Role::Settling { reason } => format!("nobody leads yet: {reason}"),
+        Role::Unfit { reason } => format!("nobody leads, and this node cannot: {reason}"),
+    }
+}
+
+fn internal(error: &StoreError) -> Failure {
+    Failure::Internal(with_causes(error))
 }
 
 /// Why a write was not done here.
 enum WriteFailure {
     /// Another node has to do it.
-    NotLeader { leader: Option<NodeId>, reason: String },
+    NotLeader {
+        leader: Option<NodeId>,
+        reason: String,
+    },
     /// Nobody will.
     Final(Failure),
 }
 
 impl From<WriteError> for WriteFailure {
     fn from(error: WriteError) -> Self {
-        let words = error.to_string();
+        let words = with_causes(&error);
         Self::Final(match error {
-            WriteError::NotLeader { leader, .. } => return Self::NotLeader { leader, reason: words },
-            WriteError::NoMajority { live, known, needed } => Failure::NoMajority { live, known, needed },
-            WriteError::Conflict { expected: Some(expected), current } => Failure::Conflict { expected, current },
+            WriteError::NotLeader { leader, .. } => {
+                let leader = leader.map(|(node, _)| node);
+                return Self::NotLeader {
+                    leader,
+                    reason: words,
+                };
+            }
+            WriteError::Overtaken => {
+                return Self::NotLeader {
+                    leader: None,
+                    reason: words,
+                };
+            }
+            WriteError::NoMajority { live, known } => Failure::NoMajority {
+                live,
+                known,
+                needed: majority(known),
+            },
+            WriteError::Unexpected {
+                expected: Expect::Revision(expected),
+                found: current,
+                ..
+            } => Failure::Conflict { expected, current },
+            WriteError::TooLarge { what, .. } => Failure::InvalidArgument {
+                field: what,
+                problem: words,
+            },
             _ => Failure::Internal(words),
         })
     }
@@ -195,7 +312,9 @@ impl Fleet for AgentFleet {
             cluster: self.cluster.clone(),
             inspector: self.inspector.clone(),
         };
-        WatchStream::new(self.cluster.view()).map(move |view| fleet.status_of(&view)).boxed()
+        WatchStream::new(self.cluster.view())
+            .map(move |view| fleet.status_of(&view))
+            .boxed()
     }
 
     async fn check(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
@@ -204,7 +323,13 @@ impl Fleet for AgentFleet {
 
     async fn render(&self, spec: Option<&str>, node: Option<NodeId>) -> Result<Rendering, Failure> {
         if let Some(node) = node.filter(|node| *node != self.node) {
-            let is_known = self.cluster.view().borrow().members.iter().any(|member| member.report.id == node);
+            let is_known = self
+                .cluster
+                .view()
+                .borrow()
+                .members
+                .iter()
+                .any(|member| member.report.id == node);
             if !is_known {
                 return Err(Failure::UnknownNode(node));
             }
@@ -215,64 +340,75 @@ impl Fleet for AgentFleet {
             None => self.spec(None).await?.1,
         };
         let candidate = Candidate::read(&text, &self.inspector)?;
-        Ok(Rendering { node: self.node.clone(), haproxy_cfg: self.inspector.preview(candidate.rendered()) })
+        Ok(Rendering {
+            node: self.node.clone(),
+            haproxy_cfg: self.inspector.preview(candidate.rendered()),
+        })
     }
 
     async fn plan(&self, spec: &str, scope: Scope) -> Result<FleetPlan, Failure> {
         let candidate = Candidate::read(spec, &self.inspector)?;
         candidate.check(&self.inspector).await?;
         let base = self.cluster.document(DocumentKind::Spec).borrow().clone();
-        let name = base.as_ref().map_or_else(|| "nothing".to_owned(), |base| base.revision().to_string());
-        let diff = diff::unified(&name, base.as_ref().map_or("", |base| base.body()), "this spec", spec);
-        let here = NodePlan { node: self.node.clone(), outcome: candidate.plan(&self.inspector).await };
+        let name = base
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |base| base.revision().to_string());
+        let diff = diff::unified(
+            &name,
+            base.as_ref().map_or("", |base| base.body()),
+            "this spec",
+            spec,
+        );
+        let here = NodePlan {
+            node: self.node.clone(),
+            outcome: candidate.plan(&self.inspector).await,
+        };
         let mut nodes = vec![here];
         if scope == Scope::Fleet {
-            nodes.extend(join_all(self.others().into_iter().map(|node| self.plan_there(node, spec))).await);
+            nodes.extend(
+                join_all(
+                    self.others()
+                        .into_iter()
+                        .map(|node| self.plan_there(node, spec)),
+                )
+                .await,
+            );
             nodes.sort_by(|a, b| a.node.cmp(&b.node));
         }
-        Ok(FleetPlan { base: base.map(|base| base.revision()), diff, nodes })
+        Ok(FleetPlan {
+            base: base.map(|base| base.revision()),
+            diff,
+            nodes,
+        })
     }
 
     async fn apply(&self, write: Write) -> Result<Written, Failure> {
-        let (spec, intent) = (&write.spec, &write.intent);
-        self.through_leader(intent, async || self.write_here(spec, intent).await, async |leader: Forward| {
-            leader.apply(&write).await
-        })
-        .await
+        self.through_leader(&SpecWrite::New(write)).await
     }
 
     async fn rollback(&self, rollback: Rollback) -> Result<Written, Failure> {
-        let intent = &rollback.intent;
-        let here = async || {
-            self.lead()?;
-            let spec = self.body_of(rollback.revision).map_err(WriteFailure::Final)?;
-            let comment = match intent.comment.as_str() {
-                "" => format!("back to {}", rollback.revision),
-                comment => comment.to_owned(),
-            };
-            self.write_here(&spec, &Intent { comment, ..intent.clone() }).await
-        };
-        self.through_leader(intent, here, async |leader: Forward| leader.rollback(&rollback).await).await
+        self.through_leader(&SpecWrite::Earlier(rollback)).await
     }
 
     async fn spec(&self, revision: Option<Revision>) -> Result<(Header, String), Failure> {
         let document = match revision {
-            None => self.cluster.document(DocumentKind::Spec).borrow().clone().ok_or(Failure::NoSpec)?,
-            Some(revision) => self
-                .cluster
-                .revision(DocumentKind::Spec, revision)
-                .map_err(|error| Failure::Internal(error.to_string()))?
-                .ok_or(Failure::UnknownRevision(revision))?
-                .into(),
+            Some(revision) => self.find(revision)?,
+            None => {
+                let newest = self.cluster.document(DocumentKind::Spec);
+                let newest = newest.borrow().clone();
+                newest.ok_or(Failure::NoSpec)?
+            }
         };
         Ok((document.header().clone(), document.body().to_owned()))
     }
 
     async fn history(&self) -> Result<History, Failure> {
-        let internal = |error: &dyn std::fmt::Display| Failure::Internal(error.to_string());
         Ok(History {
-            revisions: self.cluster.history(DocumentKind::Spec).map_err(|error| internal(&error))?,
-            conflicts: self.cluster.conflicts(DocumentKind::Spec).map_err(|error| internal(&error))?,
+            revisions: self
+                .cluster
+                .history(DocumentKind::Spec)
+                .map_err(|error| internal(&error))?,
+            conflicts: self.conflicts()?,
         })
     }
 }
@@ -282,14 +418,22 @@ impl AgentFleet {
     fn others(&self) -> Vec<NodeId> {
         let view = self.cluster.view();
         let view = view.borrow();
-        let live = view.members.iter().filter(|member| member.liveness.is_live());
-        live.map(|member| member.report.id.clone()).filter(|node| *node != self.node).collect()
+        let live = view
+            .members
+            .iter()
+            .filter(|member| member.liveness.is_live());
+        live.map(|member| member.report.id.clone())
+            .filter(|node| *node != self.node)
+            .collect()
     }
 
     async fn plan_there(&self, node: NodeId, spec: &str) -> NodePlan {
         match Forward::to(&self.cluster, &node) {
             Ok(forward) => forward.plan(spec).await,
-            Err(failure) => NodePlan { node, outcome: Err(failure.to_string()) },
+            Err(failure) => NodePlan {
+                node,
+                outcome: Err(failure.to_string()),
+            },
         }
     }
 }

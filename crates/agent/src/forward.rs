@@ -28,6 +28,24 @@ pub(crate) enum Unanswered {
     Final(Failure),
 }
 
+/// A write of the spec, by its text or by an earlier revision.
+pub(crate) enum SpecWrite {
+    /// This text.
+    New(Write),
+    /// What that revision was.
+    Earlier(Rollback),
+}
+
+impl SpecWrite {
+    /// Who writes, why, and on which conditions.
+    pub(crate) fn intent(&self) -> &Intent {
+        match self {
+            Self::New(write) => &write.intent,
+            Self::Earlier(rollback) => &rollback.intent,
+        }
+    }
+}
+
 /// The way to one other agent.
 pub(crate) struct Forward {
     node: NodeId,
@@ -36,67 +54,115 @@ pub(crate) struct Forward {
 
 impl Forward {
     pub(crate) fn to(cluster: &Cluster, node: &NodeId) -> Result<Self, Failure> {
-        let channel = cluster.channel(node).map_err(|error| Failure::NoLeader { reason: error.to_string() })?;
+        let channel = cluster.channel(node).map_err(|error| Failure::NoLeader {
+            reason: error.to_string(),
+        })?;
         let admin = AdminClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { node: node.clone(), admin })
+        Ok(Self {
+            node: node.clone(),
+            admin,
+        })
     }
 
-    pub(crate) async fn apply(mut self, write: &Write) -> Result<Written, Unanswered> {
-        let message = v1::ApplySpecRequest {
-            spec: write.spec.clone(),
-            expected_revision: write.intent.expect.map(|revision| revision.to_string()).unwrap_or_default(),
-            comment: write.intent.comment.clone(),
-            force_without_majority: write.intent.force,
+    /// Hands a write to the other agent, which should lead.
+    pub(crate) async fn write(mut self, write: &SpecWrite) -> Result<Written, Unanswered> {
+        let intent = write.intent();
+        let expected_revision = intent.expect.map(|revision| revision.to_string());
+        let expected_revision = expected_revision.unwrap_or_default();
+        let (comment, force_without_majority) = (intent.comment.clone(), intent.force);
+        let answer = match write {
+            SpecWrite::New(write) => {
+                let message = v1::ApplySpecRequest {
+                    spec: write.spec.clone(),
+                    expected_revision,
+                    comment,
+                    force_without_majority,
+                };
+                self.admin.apply_spec(on_behalf_of(message, intent)).await
+            }
+            SpecWrite::Earlier(rollback) => {
+                let message = v1::RollbackSpecRequest {
+                    revision: rollback.revision.to_string(),
+                    expected_revision,
+                    comment,
+                    force_without_majority,
+                };
+                self.admin
+                    .rollback_spec(on_behalf_of(message, intent))
+                    .await
+            }
         };
-        let request = on_behalf_of(message, &write.intent);
-        let answer = self.admin.apply_spec(request).await;
-        self.written(answer)
-    }
-
-    pub(crate) async fn rollback(mut self, rollback: &Rollback) -> Result<Written, Unanswered> {
-        let message = v1::RollbackSpecRequest {
-            revision: rollback.revision.to_string(),
-            expected_revision: rollback.intent.expect.map(|revision| revision.to_string()).unwrap_or_default(),
-            comment: rollback.intent.comment.clone(),
-            force_without_majority: rollback.intent.force,
-        };
-        let request = on_behalf_of(message, &rollback.intent);
-        let answer = self.admin.rollback_spec(request).await;
         self.written(answer)
     }
 
     /// What the other node would do with `spec`. A failure is its answer too.
     pub(crate) async fn plan(mut self, spec: &str) -> NodePlan {
-        let message = v1::PlanSpecRequest { spec: spec.to_owned(), this_node_only: true };
-        let plan = match self.admin.plan_spec(within(message, QUESTION_TIMEOUT)).await {
-            Ok(answer) => answer.into_inner().nodes.into_iter().next().unwrap_or_default(),
-            Err(status) => v1::NodePlan { error: words(&status), ..v1::NodePlan::default() },
+        let message = v1::PlanSpecRequest {
+            spec: spec.to_owned(),
+            this_node_only: true,
         };
-        let plan = v1::NodePlan { node_id: self.node.to_string(), ..plan };
-        plan.try_into().unwrap_or_else(|error: hafleet_api::convert::BadAnswer| NodePlan {
-            node: self.node,
-            outcome: Err(error.to_string()),
-        })
+        let plan = match self
+            .admin
+            .plan_spec(within(message, QUESTION_TIMEOUT))
+            .await
+        {
+            Ok(answer) => answer
+                .into_inner()
+                .nodes
+                .into_iter()
+                .next()
+                .unwrap_or_default(),
+            Err(status) => v1::NodePlan {
+                error: words(&status),
+                ..v1::NodePlan::default()
+            },
+        };
+        let plan = v1::NodePlan {
+            node_id: self.node.to_string(),
+            ..plan
+        };
+        plan.try_into()
+            .unwrap_or_else(|error: hafleet_api::convert::BadAnswer| NodePlan {
+                node: self.node,
+                outcome: Err(error.to_string()),
+            })
     }
 
     pub(crate) async fn render(mut self, spec: Option<&str>) -> Result<Rendering, Failure> {
         let spec = spec.unwrap_or_default().to_owned();
-        let message = v1::RenderSpecRequest { spec, node_id: self.node.to_string() };
-        let answer = self.admin.render_spec(within(message, QUESTION_TIMEOUT)).await;
-        let answer = answer.map_err(|status| Failure::Answered(Box::new(status)))?.into_inner();
-        Ok(Rendering { node: self.node, haproxy_cfg: answer.haproxy_cfg })
+        let message = v1::RenderSpecRequest {
+            spec,
+            node_id: self.node.to_string(),
+        };
+        let answer = self
+            .admin
+            .render_spec(within(message, QUESTION_TIMEOUT))
+            .await;
+        let answer = answer
+            .map_err(|status| Failure::Answered(Box::new(status)))?
+            .into_inner();
+        Ok(Rendering {
+            node: self.node,
+            haproxy_cfg: answer.haproxy_cfg,
+        })
     }
 
-    fn written(&self, answer: Result<tonic::Response<v1::WriteSpecResponse>, Status>) -> Result<Written, Unanswered> {
+    fn written(
+        &self,
+        answer: Result<tonic::Response<v1::WriteSpecResponse>, Status>,
+    ) -> Result<Written, Unanswered> {
         match answer {
-            Ok(answer) => answer
-                .into_inner()
-                .try_into()
-                .map_err(|error| Unanswered::Final(Failure::Internal(format!("{}: {error}", self.node)))),
-            Err(status) if failure::is_no_leader(&status) => Err(Unanswered::NotSent(words(&status))),
-            Err(status) if ConnectError::within(&status).is_some() => Err(Unanswered::NotSent(words(&status))),
+            Ok(answer) => answer.into_inner().try_into().map_err(|error| {
+                Unanswered::Final(Failure::Internal(format!("{}: {error}", self.node)))
+            }),
+            Err(status) if failure::is_no_leader(&status) => {
+                Err(Unanswered::NotSent(words(&status)))
+            }
+            Err(status) if ConnectError::within(&status).is_some() => {
+                Err(Unanswered::NotSent(words(&status)))
+            }
             Err(status) if was_lost(&status) => Err(Unanswered::Final(Failure::TimedOut(format!(
                 "leader {} went away during the write ({}), so it may or may not be stored; \
                  `hafleet spec history` tells",
@@ -110,7 +176,11 @@ impl Forward {
 
 fn on_behalf_of<T>(message: T, intent: &Intent) -> Request<T> {
     let mut request = within(message, WRITE_TIMEOUT);
-    let author: String = intent.author.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+    let author: String = intent
+        .author
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .collect();
     if let Ok(author) = AsciiMetadataValue::try_from(author) {
         request.metadata_mut().insert(ON_BEHALF_OF, author);
     }
@@ -127,7 +197,10 @@ fn within<T>(message: T, timeout: Duration) -> Request<T> {
 fn was_lost(status: &Status) -> bool {
     use tonic::Code;
     let has_details = !status.details().is_empty();
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded) && !has_details
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+    ) && !has_details
 }
 
 fn words(status: &Status) -> String {
@@ -136,5 +209,9 @@ fn words(status: &Status) -> String {
         let cause = ConnectError::within(status).map(ToString::to_string);
         return cause.unwrap_or_else(|| status.message().to_owned());
     }
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -9,6 +9,7 @@
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
 mod candidate;
+mod causes;
 pub mod config;
 mod data_plane;
 mod fleet;
@@ -18,4 +19,4 @@ pub mod reconcile;
 mod run;
 
 pub use config::{Config, ConfigError};
-pub use run::{AgentError, check, run};
+pub use run::{AgentError, check, run, stop_haproxy};

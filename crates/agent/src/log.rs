@@ -9,9 +9,16 @@ use crate::config::{LogConfig, LogFormat};
 /// # Errors
 /// When the filter is not in the notation of `EnvFilter`; it names the part that is wrong.
 pub(crate) fn begin(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter)
-        .map_err(|error| format!("log.filter: {:?} is not a filter: {error}; write info, or hafleet_cluster=debug,info", config.filter))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| {
+        format!(
+            "log.filter: {:?} is not a filter: {error}; write info, or hafleet_cluster=debug,info",
+            config.filter
+        )
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     let begun = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -80,7 +80,11 @@ pub async fn run<R: Reconcile>(mut subject: R, pace: Pace, stop: CancellationTok
     loop {
         let outcome = subject.reconcile(activation).await;
         log_change(R::NAME, &outcome, last.as_ref());
-        failures = if matches!(outcome, Outcome::Failed(_)) { failures.saturating_add(1) } else { 0 };
+        failures = if matches!(outcome, Outcome::Failed(_)) {
+            failures.saturating_add(1)
+        } else {
+            0
+        };
         last = Some(outcome);
         let (pause, next) = match failures {
             0 => (pace.interval, Activation::Timer),
@@ -101,7 +105,9 @@ pub async fn run<R: Reconcile>(mut subject: R, pace: Pace, stop: CancellationTok
 
 fn pause_after(failures: u32, pace: Pace) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    pace.first_pause.saturating_mul(1 << doublings).min(pace.longest_pause)
+    pace.first_pause
+        .saturating_mul(1 << doublings)
+        .min(pace.longest_pause)
 }
 
 fn log_change(name: &str, outcome: &Outcome, last: Option<&Outcome>) {
@@ -147,10 +153,20 @@ mod tests {
         longest_pause: Duration::from_secs(12),
     };
 
-    fn begin(outcomes: Vec<Outcome>) -> (mpsc::UnboundedReceiver<(Activation, Instant)>, Arc<Notify>, CancellationToken) {
+    fn begin(
+        outcomes: Vec<Outcome>,
+    ) -> (
+        mpsc::UnboundedReceiver<(Activation, Instant)>,
+        Arc<Notify>,
+        CancellationToken,
+    ) {
         let (seen, rounds) = mpsc::unbounded_channel();
         let (change, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        let subject = Scripted { outcomes: outcomes.into(), change: Arc::clone(&change), seen };
+        let subject = Scripted {
+            outcomes: outcomes.into(),
+            change: Arc::clone(&change),
+            seen,
+        };
         tokio::spawn(run(subject, PACE, stop.clone()));
         (rounds, change, stop)
     }
@@ -174,7 +190,10 @@ mod tests {
         let mut last = rounds.recv().await.unwrap().1;
         for pause in [5, 10, 12, 12] {
             let (activation, at) = rounds.recv().await.unwrap();
-            assert_eq!((activation, (at - last).as_secs()), (Activation::Retry, pause));
+            assert_eq!(
+                (activation, (at - last).as_secs()),
+                (Activation::Retry, pause)
+            );
             last = at;
         }
         assert_eq!(rounds.recv().await.unwrap().0, Activation::Timer);

@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hafleet_api::AdminService;
-use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, Store, StoreError, Timing};
-use hafleet_haproxy::{OpenError, Proxy, Settings};
+use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError};
+use hafleet_haproxy::{Binary, OpenError, Proxy, Settings};
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::with_causes;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::fleet::AgentFleet;
@@ -27,7 +29,9 @@ pub enum AgentError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The certificate is another node's.
-    #[error("{certificate} is the certificate of {found}, but this is node {node} of fleet {fleet}; issue one with `hafleet pki issue --node {node}`, or set node_id and fleet to the certificate's")]
+    #[error(
+        "{certificate} is the certificate of {found}, but this is node {node} of fleet {fleet}; issue one with `hafleet pki issue --node {node}`, or set node_id and fleet to the certificate's"
+    )]
     WrongIdentity {
         /// The certificate's file.
         certificate: String,
@@ -53,7 +57,9 @@ pub enum AgentError {
     #[error(transparent)]
     Haproxy(#[from] OpenError),
     /// The port cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another agent running, or is `address` in agent.toml not one of this machine's?")]
+    #[error(
+        "cannot listen on {address}: {source}; is another agent running, or is `address` in agent.toml not one of this machine's?"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -63,6 +69,9 @@ pub enum AgentError {
     /// The cluster could not begin, or a part of it died.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A part that the cluster cannot do without has died.
+    #[error("{0}")]
+    Died(Arc<ClusterError>),
     /// The gRPC server ended.
     #[error("the gRPC server ended: {0}")]
     Server(String),
@@ -77,8 +86,14 @@ pub async fn check(config: &Config) -> Vec<String> {
     let mut note = |problem: Option<String>| problems.extend(problem);
     note(credentials(config).err().map(|error| error.to_string()));
     note(directories(config).err().map(|error| error.to_string()));
-    note(Proxy::probe(&settings(config)).await.err().map(|error| error.to_string()));
-    note(listen(config.listen).await.err().map(|error| error.to_string()));
+    let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
+    note(haproxy.err().map(|error| with_causes(&error)));
+    note(
+        listen(config.listen)
+            .await
+            .err()
+            .map(|error| error.to_string()),
+    );
     for seed in &config.seeds {
         let unresolved = tokio::net::lookup_host(seed).await.err();
         note(unresolved.map(|error| format!("seeds: {seed} cannot be resolved: {error}")));
@@ -96,25 +111,32 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let credentials = Arc::new(credentials(&config)?);
     directories(&config)?;
-    let store = Store::open(&config.data_dir.join("state.redb"))?;
+    let store = Store::open(config.data_dir.join("state.redb"))?;
     let listener = listen(config.listen).await?;
     let proxy = Proxy::open(settings(&config)).await?;
-    let (cluster, peer) = Cluster::start(cluster_config(&config), store, Arc::clone(&credentials)).await?;
+    let (cluster, peers) =
+        Cluster::start(cluster_config(&config), store, Arc::clone(&credentials)).await?;
     tracing::info!(node = %config.node_id, fleet = %config.fleet, address = %config.address, "agent started");
 
     let stop = CancellationToken::new();
     let inspector = proxy.inspector();
-    let fleet = AgentFleet::new(config.fleet.clone(), config.node_id.clone(), cluster.clone(), inspector);
+    let fleet = AgentFleet::new(
+        config.fleet.clone(),
+        config.node_id.clone(),
+        cluster.clone(),
+        inspector,
+    );
     let data_plane = DataPlaneLoop::new(proxy, cluster.clone());
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
-    let incoming = Incoming::new(listener, &credentials).map_err(|error| AgentError::Server(error.to_string()))?;
-    let server = serve(incoming, fleet, peer, stop.clone());
+    let incoming = Incoming::new(listener, &credentials)
+        .map_err(|error| AgentError::Server(error.to_string()))?;
+    let server = serve(incoming, fleet, peers, stop.clone());
     let mut server = tokio::spawn(server);
 
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        error = cluster.failed() => Err(error.into()),
+        error = cluster.failed() => Err(AgentError::Died(error)),
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };
@@ -129,22 +151,30 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     ended
 }
 
-async fn serve<P>(
+/// Ends the HAProxy that an agent with `config` has left running: softly, and by force after `grace`.
+///
+/// # Errors
+/// When its directory cannot be used.
+pub async fn stop_haproxy(config: &Config, grace: Duration) -> Result<(), AgentError> {
+    Proxy::open(settings(config)).await?.stop(grace).await;
+    Ok(())
+}
+
+async fn serve(
     incoming: Incoming,
     fleet: AgentFleet,
-    peer: P,
+    peers: PeerServer,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
-where
-    P: tower_service::PeerService,
-{
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving).await;
+    health
+        .set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving)
+        .await;
     tonic::transport::Server::builder()
         .add_service(health_service)
         .add_service(hafleet_api::reflection()?)
         .add_service(AdminService::server(Arc::new(fleet)))
-        .add_service(peer)
+        .add_service(peers)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;
     Ok(())
@@ -165,8 +195,15 @@ fn credentials(config: &Config) -> Result<Credentials, AgentError> {
 }
 
 fn directories(config: &Config) -> Result<(), AgentError> {
-    for path in [&config.data_dir, &config.data_dir.join("haproxy"), &config.haproxy.runtime_dir] {
-        make(path).map_err(|source| AgentError::Directory { path: path.display().to_string(), source })?;
+    for path in [
+        &config.data_dir,
+        &config.data_dir.join("haproxy"),
+        &config.haproxy.runtime_dir,
+    ] {
+        make(path).map_err(|source| AgentError::Directory {
+            path: path.display().to_string(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -174,37 +211,43 @@ fn directories(config: &Config) -> Result<(), AgentError> {
 /// Makes a directory that only the agent's user may enter, and tries to write there.
 fn make(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path)?;
+    rustix::fs::access(
+        path,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )?;
     Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
-    TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AgentError::Listen { address, source })
 }
 
 fn settings(config: &Config) -> Settings {
+    let directory = config.data_dir.join("haproxy");
     Settings {
         binary: config.haproxy.binary.clone(),
-        data_dir: config.data_dir.join("haproxy"),
-        runtime_dir: config.haproxy.runtime_dir.clone(),
         handover: config.haproxy.handover,
         settle: config.haproxy.settle.duration(),
-        node: config.node_context(),
-        ..Settings::default()
+        ..Settings::new(
+            config.node_context(),
+            directory,
+            &config.haproxy.runtime_dir,
+        )
     }
 }
 
 fn cluster_config(config: &Config) -> ClusterConfig {
     ClusterConfig {
-        fleet: config.fleet.clone(),
-        node_id: config.node_id.clone(),
-        address: config.address,
         data_address: config.haproxy.address,
         zone: config.zone.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seeds: config.seeds.clone(),
-        timing: Timing::default(),
-        ..ClusterConfig::default()
+        ..ClusterConfig::new(config.fleet.clone(), config.node_id.clone(), config.address)
     }
 }

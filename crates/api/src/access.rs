@@ -26,7 +26,10 @@ pub const METHODS: [(&str, Role); 11] = [
 /// # Errors
 /// [`Failure::Denied`] with the role that is needed.
 pub fn allow(caller: &Caller, method: &'static str) -> Result<(), Failure> {
-    let needed = METHODS.iter().find(|(name, _)| *name == method).map(|(_, role)| *role);
+    let needed = METHODS
+        .iter()
+        .find(|(name, _)| *name == method)
+        .map(|(_, role)| *role);
     let is_allowed = match &caller.identity.principal {
         Principal::Node(_) => needed.is_some(),
         Principal::Person { role, .. } => needed.is_some_and(|needed| *role >= needed),
@@ -36,7 +39,11 @@ pub fn allow(caller: &Caller, method: &'static str) -> Result<(), Failure> {
     }
     let caller = caller.identity.principal.to_string();
     tracing::warn!(caller, method, "call denied");
-    Err(Failure::Denied { caller, method, needed: needed.map_or("none", Role::as_str) })
+    Err(Failure::Denied {
+        caller,
+        method,
+        needed: needed.map_or("none", Role::as_str),
+    })
 }
 
 #[cfg(test)]
@@ -48,7 +55,10 @@ mod tests {
 
     fn caller(principal: Principal) -> Caller {
         Caller {
-            identity: Identity { fleet: FleetName::new("shop").unwrap(), principal },
+            identity: Identity {
+                fleet: FleetName::new("shop").unwrap(),
+                principal,
+            },
             remote: ([127, 0, 0, 1], 1).into(),
             addresses: Vec::new(),
         }
@@ -67,8 +77,15 @@ mod tests {
     fn served_methods() -> Vec<String> {
         let files = prost_types::FileDescriptorSet::decode(crate::v1::DESCRIPTORS).unwrap();
         let services = files.file.into_iter().flat_map(|file| file.service);
-        let admin = services.into_iter().find(|service| service.name() == "Admin").unwrap();
-        admin.method.into_iter().map(|method| method.name().to_owned()).collect()
+        let admin = services
+            .into_iter()
+            .find(|service| service.name() == "Admin")
+            .unwrap();
+        admin
+            .method
+            .into_iter()
+            .map(|method| method.name().to_owned())
+            .collect()
     }
 
     #[test]
@@ -79,8 +96,20 @@ mod tests {
                 let allowed = allow(&caller(Principal::Person { name, role }), method).is_ok();
                 assert_eq!(allowed, role >= needed, "{role} {method}");
             }
-            assert!(allow(&caller(Principal::Node(NodeId::new("lb1").unwrap())), method).is_ok());
+            assert!(
+                allow(
+                    &caller(Principal::Node(NodeId::new("lb1").unwrap())),
+                    method
+                )
+                .is_ok()
+            );
         }
-        assert!(allow(&caller(Principal::Node(NodeId::new("lb1").unwrap())), "Missing").is_err());
+        assert!(
+            allow(
+                &caller(Principal::Node(NodeId::new("lb1").unwrap())),
+                "Missing"
+            )
+            .is_err()
+        );
     }
 }

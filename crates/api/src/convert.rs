@@ -22,7 +22,10 @@ fn bad<E>(field: &'static str) -> impl FnOnce(E) -> BadAnswer {
 /// Milliseconds since 1970 as protobuf has them.
 fn timestamp(ms: i64) -> Timestamp {
     let nanos = i32::try_from(ms.rem_euclid(1_000)).unwrap_or_default() * 1_000_000;
-    Timestamp { seconds: ms.div_euclid(1_000), nanos }
+    Timestamp {
+        seconds: ms.div_euclid(1_000),
+        nanos,
+    }
 }
 
 impl From<Status> for v1::FleetStatus {
@@ -32,7 +35,11 @@ impl From<Status> for v1::FleetStatus {
             fleet: status.fleet.to_string(),
             node_id: status.node.to_string(),
             leadership: Some(leadership(&status)),
-            nodes: status.nodes.into_iter().map(|node| node_status(node, leader.as_ref())).collect(),
+            nodes: status
+                .nodes
+                .into_iter()
+                .map(|node| node_status(node, leader.as_ref()))
+                .collect(),
             spec: status.spec.map(Into::into),
             conflicts: status.conflicts.into_iter().map(Into::into).collect(),
             majority: u32::try_from(status.majority).unwrap_or(u32::MAX),
@@ -51,7 +58,11 @@ fn leadership(status: &Status) -> v1::Leadership {
     };
     v1::Leadership {
         role: role.into(),
-        leader: status.leader.as_ref().map(ToString::to_string).unwrap_or_default(),
+        leader: status
+            .leader
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         term: status.term.0,
         reason: reason.to_owned(),
     }
@@ -69,9 +80,16 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         zone: report.zone.unwrap_or_default(),
         version: report.version,
         generation: report.generation,
-        liveness: if node.dead.is_none() { Liveness::Live } else { Liveness::Dead }.into(),
+        liveness: if node.dead.is_none() {
+            Liveness::Live
+        } else {
+            Liveness::Dead
+        }
+        .into(),
         liveness_reason: node.dead.unwrap_or_default(),
-        held_revision: held.map(|stamp| stamp.revision.to_string()).unwrap_or_default(),
+        held_revision: held
+            .map(|stamp| stamp.revision.to_string())
+            .unwrap_or_default(),
         apply: Some(report.apply.into()),
         haproxy: Some(report.data_plane.into()),
     }
@@ -80,18 +98,30 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
 impl From<ApplyState> for v1::ApplyStatus {
     fn from(state: ApplyState) -> Self {
         use v1::apply_status::State;
-        let running_revision = state.running().map(|revision| revision.to_string()).unwrap_or_default();
+        let running_revision = state
+            .running()
+            .map(|revision| revision.to_string())
+            .unwrap_or_default();
         let (kind, revision, change, error) = match state {
             ApplyState::Waiting => (State::Waiting, None, "", String::new()),
-            ApplyState::Applying { revision } => (State::Applying, Some(revision), "", String::new()),
-            ApplyState::Applied { revision, change } => {
-                (State::Applied, Some(revision), change.as_str(), String::new())
+            ApplyState::Applying { revision } => {
+                (State::Applying, Some(revision), "", String::new())
             }
-            ApplyState::Failed { revision, error, .. } => (State::Failed, Some(revision), "", error),
+            ApplyState::Applied { revision, change } => (
+                State::Applied,
+                Some(revision),
+                change.as_str(),
+                String::new(),
+            ),
+            ApplyState::Failed {
+                revision, error, ..
+            } => (State::Failed, Some(revision), "", error),
         };
         Self {
             state: kind.into(),
-            revision: revision.map(|revision| revision.to_string()).unwrap_or_default(),
+            revision: revision
+                .map(|revision| revision.to_string())
+                .unwrap_or_default(),
             running_revision,
             change: change.to_owned(),
             error,
@@ -122,8 +152,14 @@ impl From<Header> for v1::RevisionInfo {
         Self {
             revision: header.stamp.revision.to_string(),
             digest: header.stamp.digest.to_string(),
-            parent: header.parent.map(|parent| parent.revision.to_string()).unwrap_or_default(),
-            parent_digest: header.parent.map(|parent| parent.digest.to_string()).unwrap_or_default(),
+            parent: header
+                .parent
+                .map(|parent| parent.revision.to_string())
+                .unwrap_or_default(),
+            parent_digest: header
+                .parent
+                .map(|parent| parent.digest.to_string())
+                .unwrap_or_default(),
             author: header.author,
             comment: header.comment,
             written_at: Some(timestamp(header.written_at_ms)),
@@ -145,7 +181,10 @@ impl From<Finding> for v1::Finding {
 impl From<FleetPlan> for v1::PlanSpecResponse {
     fn from(plan: FleetPlan) -> Self {
         Self {
-            base_revision: plan.base.map(|revision| revision.to_string()).unwrap_or_default(),
+            base_revision: plan
+                .base
+                .map(|revision| revision.to_string())
+                .unwrap_or_default(),
             diff: plan.diff,
             nodes: plan.nodes.into_iter().map(Into::into).collect(),
         }
@@ -163,7 +202,11 @@ impl From<NodePlan> for v1::NodePlan {
                 reason: steps.reason,
                 error: String::new(),
             },
-            Err(error) => Self { node_id, error, ..Self::default() },
+            Err(error) => Self {
+                node_id,
+                error,
+                ..Self::default()
+            },
         }
     }
 }
@@ -202,7 +245,8 @@ impl TryFrom<v1::RevisionInfo> for Header {
             parent,
             author: info.author,
             comment: info.comment,
-            written_at_ms: written_at.seconds.saturating_mul(1_000) + i64::from(written_at.nanos / 1_000_000),
+            written_at_ms: written_at.seconds.saturating_mul(1_000)
+                + i64::from(written_at.nanos / 1_000_000),
         })
     }
 }
@@ -225,7 +269,10 @@ impl TryFrom<v1::WriteSpecResponse> for Written {
     fn try_from(written: v1::WriteSpecResponse) -> Result<Self, BadAnswer> {
         let stored_by: Result<_, _> = written.stored_by.into_iter().map(NodeId::new).collect();
         Ok(Self {
-            header: written.revision.ok_or(BadAnswer { field: "revision" })?.try_into()?,
+            header: written
+                .revision
+                .ok_or(BadAnswer { field: "revision" })?
+                .try_into()?,
             stored_by: stored_by.map_err(bad("stored_by"))?,
             known_nodes: usize::try_from(written.known_nodes).unwrap_or(usize::MAX),
             is_committed: written.committed,
@@ -241,13 +288,28 @@ impl TryFrom<v1::NodePlan> for NodePlan {
     fn try_from(plan: v1::NodePlan) -> Result<Self, BadAnswer> {
         let node = NodeId::new(plan.node_id).map_err(bad("node_id"))?;
         if !plan.error.is_empty() {
-            return Ok(Self { node, outcome: Err(plan.error) });
+            return Ok(Self {
+                node,
+                outcome: Err(plan.error),
+            });
         }
-        let change = [Change::Nothing, Change::Runtime, Change::Reload, Change::Start]
-            .into_iter()
-            .find(|change| change.as_str() == plan.change)
-            .ok_or(BadAnswer { field: "change" })?;
-        Ok(Self { node, outcome: Ok(Steps { change, steps: plan.steps, reason: plan.reason }) })
+        let change = [
+            Change::Nothing,
+            Change::Runtime,
+            Change::Reload,
+            Change::Start,
+        ]
+        .into_iter()
+        .find(|change| change.as_str() == plan.change)
+        .ok_or(BadAnswer { field: "change" })?;
+        Ok(Self {
+            node,
+            outcome: Ok(Steps {
+                change,
+                steps: plan.steps,
+                reason: plan.reason,
+            }),
+        })
     }
 }
 
@@ -258,7 +320,10 @@ mod tests {
 
     #[test]
     fn what_an_agent_answers_reads_back_as_it_was() {
-        let stamp = |sequence| Stamp { revision: Revision::new(Term(4), sequence), digest: Digest::of(b"x") };
+        let stamp = |sequence| Stamp {
+            revision: Revision::new(Term(4), sequence),
+            digest: Digest::of(b"x"),
+        };
         let written = Written {
             header: Header {
                 kind: DocumentKind::Spec,
@@ -281,10 +346,20 @@ mod tests {
 
     #[test]
     fn plans_read_back_as_they_were() {
-        let steps = Steps { change: Change::Runtime, steps: vec!["set weight".into()], reason: "weights".into() };
+        let steps = Steps {
+            change: Change::Runtime,
+            steps: vec!["set weight".into()],
+            reason: "weights".into(),
+        };
         for outcome in [Ok(steps), Err("no".to_owned())] {
-            let plan = NodePlan { node: NodeId::new("lb1").unwrap(), outcome };
-            assert_eq!(NodePlan::try_from(v1::NodePlan::from(plan.clone())).unwrap(), plan);
+            let plan = NodePlan {
+                node: NodeId::new("lb1").unwrap(),
+                outcome,
+            };
+            assert_eq!(
+                NodePlan::try_from(v1::NodePlan::from(plan.clone())).unwrap(),
+                plan
+            );
         }
     }
 }

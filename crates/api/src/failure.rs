@@ -25,7 +25,9 @@ pub enum Failure {
         problem: String,
     },
     /// The caller's role does not allow the call.
-    #[error("{caller} may not call {method}: the role {needed} is needed, ask an administrator for a certificate of it")]
+    #[error(
+        "{caller} may not call {method}: the role {needed} is needed, ask an administrator for a certificate of it"
+    )]
     Denied {
         /// Who called.
         caller: String,
@@ -52,7 +54,9 @@ pub enum Failure {
         current: Option<Revision>,
     },
     /// Too few nodes are live.
-    #[error("{live} of {known} known nodes are live, and a write needs {needed}; bring nodes back, or force the write with --force-without-majority")]
+    #[error(
+        "{live} of {known} known nodes are live, and a write needs {needed}; bring nodes back, or force the write with --force-without-majority"
+    )]
     NoMajority {
         /// Live nodes.
         live: usize,
@@ -107,15 +111,23 @@ impl From<Failure> for Status {
                 Code::InvalidArgument
             }
             Failure::Denied { .. } => Code::PermissionDenied,
-            Failure::UnknownRevision(_) | Failure::NoSpec | Failure::UnknownNode(_) => Code::NotFound,
+            Failure::UnknownRevision(_) | Failure::NoSpec | Failure::UnknownNode(_) => {
+                Code::NotFound
+            }
             Failure::Conflict { current, .. } => {
                 let metadata = HashMap::from([("current".to_owned(), words(*current))]);
                 details.set_error_info(reason::REVISION_CONFLICT, DOMAIN, metadata);
                 Code::Aborted
             }
-            Failure::NoMajority { live, known, needed } => {
+            Failure::NoMajority {
+                live,
+                known,
+                needed,
+            } => {
                 let metadata = [("live", live), ("known", known), ("needed", needed)];
-                let metadata: HashMap<_, _> = metadata.map(|(key, n)| (key.to_owned(), n.to_string())).into();
+                let metadata: HashMap<_, _> = metadata
+                    .map(|(key, n)| (key.to_owned(), n.to_string()))
+                    .into();
                 details.set_error_info(reason::NO_MAJORITY, DOMAIN, metadata);
                 Code::FailedPrecondition
             }
@@ -124,7 +136,11 @@ impl From<Failure> for Status {
                 Code::Unavailable
             }
             Failure::Answered(status) => {
-                return Self::with_details(status.code(), status.message(), status.details().to_vec().into());
+                return Self::with_details(
+                    status.code(),
+                    status.message(),
+                    status.details().to_vec().into(),
+                );
             }
             Failure::TimedOut(_) => Code::DeadlineExceeded,
             Failure::Internal(_) => Code::Internal,
@@ -144,7 +160,9 @@ fn positioned(finding: &Finding) -> String {
 
 /// Whether `status` says that nobody leads, so that nothing was written and the call may be made again.
 pub fn is_no_leader(status: &Status) -> bool {
-    status.get_details_error_info().is_some_and(|info| info.reason == reason::NO_LEADER)
+    status
+        .get_details_error_info()
+        .is_some_and(|info| info.reason == reason::NO_LEADER)
 }
 
 /// The findings in a refusal of a spec, as the client got it; empty for any other status.
@@ -173,7 +191,11 @@ mod tests {
     #[test]
     fn findings_cross_the_wire_whole() {
         let sent = vec![
-            Finding { line: Some(12), column: Some(3), ..Finding::new("frontends[0].name", "no: use a-z") },
+            Finding {
+                line: Some(12),
+                column: Some(3),
+                ..Finding::new("frontends[0].name", "no: use a-z")
+            },
             Finding::new("", "9 lives: none left"),
         ];
         let status = Status::from(Failure::InvalidSpec(Findings(sent.clone())));
@@ -183,9 +205,16 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart_by_reason() {
-        let status = Status::from(Failure::NoMajority { live: 1, known: 3, needed: 2 });
+        let status = Status::from(Failure::NoMajority {
+            live: 1,
+            known: 3,
+            needed: 2,
+        });
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((status.code(), info.reason.as_str()), (Code::FailedPrecondition, reason::NO_MAJORITY));
+        assert_eq!(
+            (status.code(), info.reason.as_str()),
+            (Code::FailedPrecondition, reason::NO_MAJORITY)
+        );
         assert_eq!(info.metadata["needed"], "2");
     }
 }

@@ -22,7 +22,13 @@ pub use fleet::Fleet;
 pub use service::{AdminService, ON_BEHALF_OF, reflection};
 
 /// The generated messages, client and server of the administration API.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    rust_2018_idioms
+)]
 pub mod v1 {
     tonic::include_proto!("hafleet.v1");
     include!(concat!(env!("OUT_DIR"), "/hafleet.v1.serde.rs"));

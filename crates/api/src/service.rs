@@ -42,7 +42,9 @@ impl AdminService {
 /// # Errors
 /// Never in practice: when the descriptors that were built in cannot be read.
 pub fn reflection() -> Result<
-    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
     tonic_reflection::server::Error,
 > {
     tonic_reflection::server::Builder::configure()
@@ -53,7 +55,9 @@ pub fn reflection() -> Result<
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
     let caller = request.extensions().get::<Caller>();
-    caller.ok_or_else(|| Status::unauthenticated("no client certificate was shown; see `hafleet pki issue`"))
+    caller.ok_or_else(|| {
+        Status::unauthenticated("no client certificate was shown; see `hafleet pki issue`")
+    })
 }
 
 fn admit<T>(request: &Request<T>, method: &'static str) -> Result<(), Status> {
@@ -63,7 +67,10 @@ fn admit<T>(request: &Request<T>, method: &'static str) -> Result<(), Status> {
 /// Who a write is by: the caller, or the person for whom a node forwards it.
 fn author<T>(request: &Request<T>) -> Result<(String, bool), Status> {
     let principal = &caller(request)?.identity.principal;
-    let behalf = request.metadata().get(ON_BEHALF_OF).and_then(|value| value.to_str().ok());
+    let behalf = request
+        .metadata()
+        .get(ON_BEHALF_OF)
+        .and_then(|value| value.to_str().ok());
     match (principal, behalf) {
         (Principal::Node(_), Some(person)) => Ok((person.to_owned(), true)),
         _ => Ok((principal.to_string(), false)),
@@ -77,11 +84,22 @@ fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error: T::Err| Failure::InvalidArgument { field, problem: error.to_string() })
+    text.parse()
+        .map(Some)
+        .map_err(|error: T::Err| Failure::InvalidArgument {
+            field,
+            problem: error.to_string(),
+        })
 }
 
-fn required<T: std::str::FromStr<Err: std::fmt::Display>>(field: &'static str, text: &str) -> Result<T, Failure> {
-    let absent = || Failure::InvalidArgument { field, problem: "it is missing".into() };
+fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
+    field: &'static str,
+    text: &str,
+) -> Result<T, Failure> {
+    let absent = || Failure::InvalidArgument {
+        field,
+        problem: "it is missing".into(),
+    };
     optional(field, text)?.ok_or_else(absent)
 }
 
@@ -102,7 +120,9 @@ impl Admin for AdminService {
         request: Request<v1::WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
         admit(&request, "WatchStatus")?;
-        Ok(Response::new(self.fleet.watch().map(|status| Ok(status.into())).boxed()))
+        Ok(Response::new(
+            self.fleet.watch().map(|status| Ok(status.into())).boxed(),
+        ))
     }
 
     async fn check_spec(
@@ -111,7 +131,9 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::CheckSpecResponse>, Status> {
         admit(&request, "CheckSpec")?;
         let warnings = self.fleet.check(&request.get_ref().spec).await?;
-        Ok(Response::new(v1::CheckSpecResponse { warnings: warnings.into_iter().map(Into::into).collect() }))
+        Ok(Response::new(v1::CheckSpecResponse {
+            warnings: warnings.into_iter().map(Into::into).collect(),
+        }))
     }
 
     async fn render_spec(
@@ -124,7 +146,10 @@ impl Admin for AdminService {
         let spec = (!request.spec.is_empty()).then_some(request.spec.as_str());
         let rendering = self.fleet.render(spec, node).await?;
         let node_id = rendering.node.to_string();
-        Ok(Response::new(v1::RenderSpecResponse { node_id, haproxy_cfg: rendering.haproxy_cfg }))
+        Ok(Response::new(v1::RenderSpecResponse {
+            node_id,
+            haproxy_cfg: rendering.haproxy_cfg,
+        }))
     }
 
     async fn plan_spec(
@@ -133,8 +158,14 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::PlanSpecResponse>, Status> {
         admit(&request, "PlanSpec")?;
         let request = request.into_inner();
-        let scope = if request.this_node_only { Scope::ThisNode } else { Scope::Fleet };
-        Ok(Response::new(self.fleet.plan(&request.spec, scope).await?.into()))
+        let scope = if request.this_node_only {
+            Scope::ThisNode
+        } else {
+            Scope::Fleet
+        };
+        Ok(Response::new(
+            self.fleet.plan(&request.spec, scope).await?.into(),
+        ))
     }
 
     async fn apply_spec(
@@ -146,8 +177,22 @@ impl Admin for AdminService {
         let request = request.into_inner();
         let expect = optional("expected_revision", &request.expected_revision)?;
         let force = request.force_without_majority;
-        let intent = Intent { author, comment: request.comment, expect, force, is_forwarded };
-        Ok(Response::new(self.fleet.apply(Write { spec: request.spec, intent }).await?.into()))
+        let intent = Intent {
+            author,
+            comment: request.comment,
+            expect,
+            force,
+            is_forwarded,
+        };
+        Ok(Response::new(
+            self.fleet
+                .apply(Write {
+                    spec: request.spec,
+                    intent,
+                })
+                .await?
+                .into(),
+        ))
     }
 
     async fn rollback_spec(
@@ -160,8 +205,19 @@ impl Admin for AdminService {
         let revision = required("revision", &request.revision)?;
         let expect = optional("expected_revision", &request.expected_revision)?;
         let force = request.force_without_majority;
-        let intent = Intent { author, comment: request.comment, expect, force, is_forwarded };
-        Ok(Response::new(self.fleet.rollback(Rollback { revision, intent }).await?.into()))
+        let intent = Intent {
+            author,
+            comment: request.comment,
+            expect,
+            force,
+            is_forwarded,
+        };
+        Ok(Response::new(
+            self.fleet
+                .rollback(Rollback { revision, intent })
+                .await?
+                .into(),
+        ))
     }
 
     async fn get_spec(
@@ -171,7 +227,10 @@ impl Admin for AdminService {
         admit(&request, "GetSpec")?;
         let revision = optional("revision", &request.get_ref().revision)?;
         let (header, spec) = self.fleet.spec(revision).await?;
-        Ok(Response::new(v1::GetSpecResponse { revision: Some(header.into()), spec }))
+        Ok(Response::new(v1::GetSpecResponse {
+            revision: Some(header.into()),
+            spec,
+        }))
     }
 
     async fn list_spec_history(
@@ -185,8 +244,18 @@ impl Admin for AdminService {
         };
         let history = self.fleet.history().await?;
         Ok(Response::new(v1::ListSpecHistoryResponse {
-            revisions: history.revisions.into_iter().take(limit).map(Into::into).collect(),
-            conflicts: history.conflicts.into_iter().take(limit).map(Into::into).collect(),
+            revisions: history
+                .revisions
+                .into_iter()
+                .take(limit)
+                .map(Into::into)
+                .collect(),
+            conflicts: history
+                .conflicts
+                .into_iter()
+                .take(limit)
+                .map(Into::into)
+                .collect(),
         }))
     }
 
@@ -202,7 +271,11 @@ impl Admin for AdminService {
         let (to, new) = self.latest_or(to).await?;
         let (from_revision, to_revision) = (from.to_string(), to.to_string());
         let diff = diff::unified(&from_revision, &old, &to_revision, &new);
-        Ok(Response::new(v1::DiffSpecResponse { from_revision, to_revision, diff }))
+        Ok(Response::new(v1::DiffSpecResponse {
+            from_revision,
+            to_revision,
+            diff,
+        }))
     }
 
     async fn get_spec_schema(

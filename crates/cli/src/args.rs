@@ -12,7 +12,7 @@ use hafleet_model::{FleetName, NodeId, Revision};
 /// Run a fleet of HAProxy load balancers as one.
 #[derive(Debug, Parser)]
 #[command(name = "hafleet", version, propagate_version = true, after_help = EXIT_STATUS)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -32,9 +32,15 @@ Exit status: 0 done, 1 failed, 2 wrong usage or invalid file, 3 refused (revisio
 
 /// Which fleet to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
-pub struct Target {
+pub(crate) struct Target {
     /// An agent's HOST:PORT (7440 if no port is given); repeat it, and they are tried in turn
-    #[arg(long, global = true, env = "HAFLEET_ENDPOINT", value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "HAFLEET_ENDPOINT",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
     pub endpoint: Vec<String>,
 
     /// The directory with your ca.pem, cert.pem and key.pem, as `hafleet pki issue` makes it
@@ -48,7 +54,7 @@ pub struct Target {
 
 /// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people
     Table,
     /// For programs
@@ -59,7 +65,7 @@ pub enum Format {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the agent beside an HAProxy
     Agent(AgentArgs),
     /// Start a whole fleet on this machine, to look at
@@ -98,7 +104,7 @@ pub enum Command {
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
-pub struct AgentArgs {
+pub(crate) struct AgentArgs {
     /// The agent's file
     #[arg(long, default_value = "/etc/hafleet/agent.toml", value_name = "FILE")]
     pub config: PathBuf,
@@ -109,7 +115,7 @@ pub struct AgentArgs {
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// How many load balancers, each on an address of its own from 127.0.0.11
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     pub nodes: u8,
@@ -126,7 +132,7 @@ pub struct DemoArgs {
 
 /// The commands of `pki`.
 #[derive(Debug, Subcommand)]
-pub enum PkiCommand {
+pub(crate) enum PkiCommand {
     /// Make the certificate authority of a new fleet
     Init {
         /// The fleet's name
@@ -147,12 +153,17 @@ pub enum PkiCommand {
 
 /// Options of `pki issue`.
 #[derive(Debug, Args)]
-pub struct IssueArgs {
+pub(crate) struct IssueArgs {
     /// The directory of the authority, as `pki init` made it
     #[arg(long, default_value = "pki", value_name = "DIR")]
     pub authority: PathBuf,
     /// For the agent of this node
-    #[arg(long, value_name = "ID", required_unless_present = "person", conflicts_with = "person")]
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "person",
+        conflicts_with = "person"
+    )]
     pub node: Option<NodeId>,
     /// An address at which the node is reached; repeat it. Peers hold the node to them
     #[arg(long, value_name = "IP", requires = "node")]
@@ -173,7 +184,7 @@ pub struct IssueArgs {
 
 /// Options of `status`.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Show it again after each change, until Ctrl-C
     #[arg(long, short)]
     pub watch: bool,
@@ -181,7 +192,7 @@ pub struct StatusArgs {
 
 /// Options of `apply`.
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// The spec, YAML or JSON; - for standard input
     pub file: PathBuf,
     /// Conditions and words.
@@ -191,7 +202,7 @@ pub struct ApplyArgs {
 
 /// What every write takes.
 #[derive(Debug, Args)]
-pub struct WriteArgs {
+pub(crate) struct WriteArgs {
     /// Refuse unless this is the current revision
     #[arg(long, value_name = "REVISION")]
     pub expect: Option<Revision>,
@@ -209,7 +220,7 @@ pub struct WriteArgs {
 
 /// The commands of `spec`.
 #[derive(Debug, Subcommand)]
-pub enum SpecCommand {
+pub(crate) enum SpecCommand {
     /// Print the spec as it was written
     Get {
         /// TERM.SEQUENCE; the newest if absent
@@ -247,7 +258,7 @@ pub enum SpecCommand {
 
 /// Options of `render`.
 #[derive(Debug, Args)]
-pub struct RenderArgs {
+pub(crate) struct RenderArgs {
     /// The spec, YAML or JSON; - for standard input
     pub file: PathBuf,
     /// For this node of the fleet, as it would have it; without --endpoint only its name is used
@@ -268,7 +279,10 @@ fn duration(text: &str) -> Result<Duration, hafleet_model::spec::TimeSpanError> 
 
 /// A validity such as 365d: days and hours beyond what HAProxy's timers hold.
 fn long_duration(text: &str) -> Result<Duration, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()).filter(|days| *days > 0);
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u32>().ok())
+        .filter(|days| *days > 0);
     match days {
         Some(days) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
         None => duration(text).map_err(|error| error.to_string()),

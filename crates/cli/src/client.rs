@@ -12,14 +12,14 @@ use crate::args::Target;
 use crate::failure::{Exit, Failure};
 
 /// The port of an endpoint that names none.
-pub const DEFAULT_PORT: u16 = 7440;
+pub(crate) const DEFAULT_PORT: u16 = 7440;
 
 /// The largest answer read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 
 /// A client of the administration API.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     /// The generated client, for the calls.
     pub admin: AdminClient<Channel>,
     timeout: Duration,
@@ -27,7 +27,7 @@ pub struct Client {
 
 impl Client {
     /// Connects to the first endpoint that answers.
-    pub async fn connect(target: &Target) -> Result<Self, Failure> {
+    pub(crate) async fn connect(target: &Target) -> Result<Self, Failure> {
         if target.endpoint.is_empty() {
             return Err(Failure::invalid(
                 "no endpoint: give --endpoint HOST:PORT, or set HAFLEET_ENDPOINT, to the address of any agent",
@@ -36,12 +36,17 @@ impl Client {
         let credentials = credentials(target.identity.as_deref())?;
         let mut failures = Vec::new();
         for endpoint in &target.endpoint {
-            match hafleet_identity::connect(&credentials, &with_port(endpoint), Expected::AnyNode).await {
+            match hafleet_identity::connect(&credentials, &with_port(endpoint), Expected::AnyNode)
+                .await
+            {
                 Ok(connection) => {
                     let admin = AdminClient::new(connection.channel)
                         .max_decoding_message_size(MAX_MESSAGE_BYTES)
                         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-                    return Ok(Self { admin, timeout: target.timeout });
+                    return Ok(Self {
+                        admin,
+                        timeout: target.timeout,
+                    });
                 }
                 Err(error) => failures.push(error),
             }
@@ -50,12 +55,12 @@ impl Client {
     }
 
     /// A request that gives up after the caller's time-out.
-    pub fn request<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         self.request_within(message, self.timeout)
     }
 
     /// A request that gives up after `timeout`.
-    pub fn request_within<T>(&self, message: T, timeout: Duration) -> Request<T> {
+    pub(crate) fn request_within<T>(&self, message: T, timeout: Duration) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(timeout);
         request
@@ -63,8 +68,10 @@ impl Client {
 }
 
 /// The message of an answer, or the failure that the status stands for.
-pub fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T, Failure> {
-    result.map(tonic::Response::into_inner).map_err(Failure::from)
+pub(crate) fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T, Failure> {
+    result
+        .map(tonic::Response::into_inner)
+        .map_err(Failure::from)
 }
 
 fn credentials(identity: Option<&Path>) -> Result<Credentials, Failure> {
@@ -78,7 +85,9 @@ fn credentials(identity: Option<&Path>) -> Result<Credentials, Failure> {
 
 fn with_port(endpoint: &str) -> String {
     let is_bare_v6 = endpoint.parse::<std::net::Ipv6Addr>().is_ok();
-    let has_port = endpoint.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let has_port = endpoint
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     match (is_bare_v6, has_port) {
         (true, _) => format!("[{endpoint}]:{DEFAULT_PORT}"),
         (false, true) => endpoint.to_owned(),
@@ -88,7 +97,10 @@ fn with_port(endpoint: &str) -> String {
 
 fn no_endpoint(failures: &[ConnectError]) -> Failure {
     let is_refusal = |error: &ConnectError| {
-        matches!(error, ConnectError::RefusedByUs { .. } | ConnectError::RefusedByThem { .. })
+        matches!(
+            error,
+            ConnectError::RefusedByUs { .. } | ConnectError::RefusedByThem { .. }
+        )
     };
     let is_misuse = |error: &ConnectError| matches!(error, ConnectError::BadTarget { .. });
     let exit = if failures.iter().any(is_misuse) {

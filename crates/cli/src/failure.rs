@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 /// The command's exit status (`hafleet --help`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// 1: it was tried and failed.
     Failed = 1,
     /// 2: wrong usage, or an invalid file.
@@ -29,7 +29,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command ended without doing what it was asked.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status.
     pub exit: Exit,
     message: String,
@@ -37,23 +37,30 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with its words.
-    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: message.to_string(),
+        }
     }
 
     /// Wrong usage or an invalid file.
-    pub fn invalid(message: impl fmt::Display) -> Self {
+    pub(crate) fn invalid(message: impl fmt::Display) -> Self {
         Self::new(Exit::Invalid, message)
     }
 
     /// Faults of a spec, each with the file and the line where it stands.
-    pub fn spec(file: &Path, findings: &Findings) -> Self {
-        let shown = if file == Path::new("-") { "standard input".into() } else { file.display().to_string() };
+    pub(crate) fn spec(file: &Path, findings: &Findings) -> Self {
+        let shown = if file == Path::new("-") {
+            "standard input".into()
+        } else {
+            file.display().to_string()
+        };
         Self::invalid(findings.with_file(&shown))
     }
 
     /// A refused call that carried the spec in `file`.
-    pub fn call_with_spec(status: &Status, file: &Path) -> Self {
+    pub(crate) fn call_with_spec(status: &Status, file: &Path) -> Self {
         let found = findings(status);
         if status.code() == Code::InvalidArgument && !found.is_empty() {
             return Self::spec(file, &Findings(found));
@@ -66,9 +73,10 @@ impl From<&Status> for Failure {
     fn from(status: &Status) -> Self {
         let exit = match status.code() {
             Code::InvalidArgument => Exit::Invalid,
-            Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => {
-                Exit::Refused
-            }
+            Code::Aborted
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::Unauthenticated => Exit::Refused,
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unreachable,
             _ => Exit::Failed,
         };

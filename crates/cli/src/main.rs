@@ -55,7 +55,9 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Spec(SpecCommand::Rollback { revision, write }) => {
             commands::apply::rollback(revision, &write, target, printer).await
         }
-        Command::Spec(SpecCommand::Check { file }) => commands::check::check(&file, target, printer).await,
+        Command::Spec(SpecCommand::Check { file }) => {
+            commands::check::check(&file, target, printer).await
+        }
         Command::Spec(command) => commands::spec::run(command, target, printer).await,
         Command::Render(args) => commands::check::render(&args, target, printer).await,
         Command::Completions { shell } => commands::manual::completions(shell),

@@ -9,14 +9,14 @@ use crate::print::note;
 
 /// One wait, with words that change as it goes on.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     last: String,
 }
 
 impl Progress {
     /// Begins a wait. On a terminal the words replace each other; elsewhere each change is a line.
-    pub fn begin(words: impl Into<String>) -> Self {
+    pub(crate) fn begin(words: impl Into<String>) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
@@ -25,13 +25,16 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        let mut progress = Self { bar, last: String::new() };
+        let mut progress = Self {
+            bar,
+            last: String::new(),
+        };
         progress.say(words);
         progress
     }
 
     /// Says what is being waited for now.
-    pub fn say(&mut self, words: impl Into<String>) {
+    pub(crate) fn say(&mut self, words: impl Into<String>) {
         let words = words.into();
         if words == self.last {
             return;
@@ -44,7 +47,7 @@ impl Progress {
     }
 
     /// Ends the wait, leaving one line behind.
-    pub fn end(self, words: &str) {
+    pub(crate) fn end(self, words: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

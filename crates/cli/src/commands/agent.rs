@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::print::{self, Printer};
 
 /// Runs the agent until it is told to stop, or only checks its file.
-pub fn run(args: &AgentArgs, printer: Printer) -> ExitCode {
+pub(crate) fn run(args: &AgentArgs, printer: Printer) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -29,7 +29,13 @@ fn start(args: &AgentArgs) -> Result<(), Failure> {
         if !problems.is_empty() {
             return Err(Failure::invalid(problems.join("\n")));
         }
-        return print::line(&format!("{}: ready to start as node {}", args.config.display(), config.node_id));
+        return print::line(&format!(
+            "{}: ready to start as node {}",
+            args.config.display(),
+            config.node_id
+        ));
     }
-    runtime.block_on(hafleet_agent::run(config)).map_err(|error| Failure::new(Exit::Failed, error))
+    runtime
+        .block_on(hafleet_agent::run(config))
+        .map_err(|error| Failure::new(Exit::Failed, error))
 }

@@ -15,24 +15,34 @@ use crate::print::{self, Printer};
 use crate::progress::Progress;
 
 /// Makes the spec of a file the fleet's.
-pub async fn apply(args: &ApplyArgs, target: &Target, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn apply(
+    args: &ApplyArgs,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
     let text = read_text(&args.file)?;
     spec::load(&text).map_err(|findings| Failure::spec(&args.file, &findings))?;
     let mut client = Client::connect(target).await?;
     let request = client.request(v1::ApplySpecRequest {
         spec: text,
-        expected_revision: args.write.expect.map(|revision| revision.to_string()).unwrap_or_default(),
+        expected_revision: args
+            .write
+            .expect
+            .map(|revision| revision.to_string())
+            .unwrap_or_default(),
         comment: args.write.comment.clone(),
         force_without_majority: args.write.force_without_majority,
     });
     let written = client.admin.apply_spec(request).await;
-    let written = written.map_err(|status| Failure::call_with_spec(&status, &args.file))?.into_inner();
+    let written = written
+        .map_err(|status| Failure::call_with_spec(&status, &args.file))?
+        .into_inner();
     warn(&written, &args.file);
     finish(client, &written, &args.write, printer).await
 }
 
 /// Makes an earlier revision the newest again.
-pub async fn rollback(
+pub(crate) async fn rollback(
     revision: Revision,
     write: &WriteArgs,
     target: &Target,
@@ -41,7 +51,10 @@ pub async fn rollback(
     let mut client = Client::connect(target).await?;
     let request = client.request(v1::RollbackSpecRequest {
         revision: revision.to_string(),
-        expected_revision: write.expect.map(|revision| revision.to_string()).unwrap_or_default(),
+        expected_revision: write
+            .expect
+            .map(|revision| revision.to_string())
+            .unwrap_or_default(),
         comment: write.comment.clone(),
         force_without_majority: write.force_without_majority,
     });
@@ -51,8 +64,17 @@ pub async fn rollback(
 
 fn warn(written: &v1::WriteSpecResponse, file: &Path) {
     for warning in &written.warnings {
-        let line = if warning.line == 0 { String::new() } else { format!(":{}", warning.line) };
-        print::note(&format!("{}{line}: warning: {} {}", file.display(), warning.path, warning.message));
+        let line = if warning.line == 0 {
+            String::new()
+        } else {
+            format!(":{}", warning.line)
+        };
+        print::note(&format!(
+            "{}{line}: warning: {} {}",
+            file.display(),
+            warning.path,
+            warning.message
+        ));
     }
 }
 
@@ -106,10 +128,21 @@ struct Tally {
 impl Tally {
     /// Counts the live nodes of `status`. A node that runs a later revision has passed this one.
     fn of(status: &v1::FleetStatus, revision: Revision) -> Self {
-        let mut tally = Self { running: 0, waiting: Vec::new(), refused: Vec::new() };
-        for node in status.nodes.iter().filter(|node| node.liveness() == node_status::Liveness::Live) {
+        let mut tally = Self {
+            running: 0,
+            waiting: Vec::new(),
+            refused: Vec::new(),
+        };
+        for node in status
+            .nodes
+            .iter()
+            .filter(|node| node.liveness() == node_status::Liveness::Live)
+        {
             let apply = node.apply.clone().unwrap_or_default();
-            let has_reached = |text: &str| text.parse::<Revision>().is_ok_and(|reached| reached >= revision);
+            let has_reached = |text: &str| {
+                text.parse::<Revision>()
+                    .is_ok_and(|reached| reached >= revision)
+            };
             let is_failed = apply.state() == apply_status::State::Failed;
             if has_reached(&apply.running_revision) {
                 tally.running += 1;
@@ -136,10 +169,16 @@ async fn wait(mut client: Client, revision: Revision, limit: Duration) -> Result
                 if tally.waiting.is_empty() {
                     return verdict(progress, &tally, revision);
                 }
-                progress.say(format!("{revision}: {} run it, waiting for {}", tally.running, tally.waiting.join(", ")));
+                progress.say(format!(
+                    "{revision}: {} run it, waiting for {}",
+                    tally.running,
+                    tally.waiting.join(", ")
+                ));
                 last = Some(tally);
             }
-            Ok(Some(Err(status))) if status.code() != tonic::Code::DeadlineExceeded => return Err(status.into()),
+            Ok(Some(Err(status))) if status.code() != tonic::Code::DeadlineExceeded => {
+                return Err(status.into());
+            }
             Ok(Some(Err(_)) | None) | Err(_) => return Err(too_late(last, revision, limit)),
         }
     }
@@ -152,11 +191,15 @@ fn verdict(progress: Progress, tally: &Tally, revision: Revision) -> Result<(), 
     }
     drop(progress);
     let refused = tally.refused.join("\n");
-    Err(Failure::new(Exit::Failed, format!("{revision} was stored, but refused by\n{refused}")))
+    Err(Failure::new(
+        Exit::Failed,
+        format!("{revision} was stored, but refused by\n{refused}"),
+    ))
 }
 
 fn too_late(last: Option<Tally>, revision: Revision, limit: Duration) -> Failure {
     let waiting = last.map_or_else(|| "every node".to_owned(), |tally| tally.waiting.join(", "));
-    let message = format!("{revision} is stored, but after {limit:?} it is not known to run on {waiting}");
+    let message =
+        format!("{revision} is stored, but after {limit:?} it is not known to run on {waiting}");
     Failure::new(Exit::Unreachable, message)
 }

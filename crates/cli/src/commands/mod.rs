@@ -1,13 +1,13 @@
 //! One module for each command, or for a few that show the same thing.
 
-pub mod agent;
-pub mod apply;
-pub mod check;
-pub mod manual;
-pub mod pki;
-pub mod plan;
-pub mod spec;
-pub mod status;
+pub(crate) mod agent;
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod manual;
+pub(crate) mod pki;
+pub(crate) mod plan;
+pub(crate) mod spec;
+pub(crate) mod status;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -18,10 +18,15 @@ use crate::failure::Failure;
 
 /// The text of `file`, or of standard input for `-`, up to the largest size that a spec may have.
 fn read_text(file: &Path) -> Result<String, Failure> {
-    let limit = u64::try_from(MAX_SPEC_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(MAX_SPEC_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     let mut text = String::new();
     let read = if file == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_string(&mut text)
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_string(&mut text))
     };

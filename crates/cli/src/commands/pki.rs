@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::print::Printer;
 
 /// Does one of the `pki` commands.
-pub fn run(command: PkiCommand, printer: Printer) -> Result<(), Failure> {
+pub(crate) fn run(command: PkiCommand, printer: Printer) -> Result<(), Failure> {
     match command {
         PkiCommand::Init { fleet, dir } => {
             let authority = Authority::create(fleet).map_err(anyhow::Error::from)?;
@@ -40,7 +40,10 @@ struct Made {
 
 impl Made {
     fn new(directory: &Path, files: &[&'static str]) -> Self {
-        Self { directory: directory.to_owned(), files: files.to_vec() }
+        Self {
+            directory: directory.to_owned(),
+            files: files.to_vec(),
+        }
     }
 }
 
@@ -48,7 +51,10 @@ fn issue(args: IssueArgs, printer: Printer) -> Result<(), Failure> {
     let authority = Authority::load(&args.authority).map_err(Failure::invalid)?;
     let principal = match (args.node, args.person) {
         (Some(node), _) => Principal::Node(node),
-        (None, Some(name)) => Principal::Person { name, role: args.role },
+        (None, Some(name)) => Principal::Person {
+            name,
+            role: args.role,
+        },
         (None, None) => return Err(Failure::invalid("give --node ID or --person NAME")),
     };
     let request = IssueRequest {
@@ -58,10 +64,13 @@ fn issue(args: IssueArgs, printer: Printer) -> Result<(), Failure> {
     };
     let issued = authority.issue(&request).map_err(anyhow::Error::from)?;
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    issued.save(authority.certificate_pem(), &args.out).map_err(Failure::invalid)?;
-    printer.answer(&Made::new(&args.out, &["ca.pem", "cert.pem", "key.pem"]), |made| {
-        format!("certificate of {principal} in {}", made.directory.display())
-    })
+    issued
+        .save(authority.certificate_pem(), &args.out)
+        .map_err(Failure::invalid)?;
+    printer.answer(
+        &Made::new(&args.out, &["ca.pem", "cert.pem", "key.pem"]),
+        |made| format!("certificate of {principal} in {}", made.directory.display()),
+    )
 }
 
 /// What a certificate says.
@@ -84,12 +93,17 @@ fn show(path: &Path, printer: Printer) -> Result<(), Failure> {
         .map(|name| path.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| path.to_owned());
-    let explain = |error: &dyn std::fmt::Display| Failure::invalid(format_args!("{}: {error}", file.display()));
+    let explain = |error: &dyn std::fmt::Display| {
+        Failure::invalid(format_args!("{}: {error}", file.display()))
+    };
     let pem = std::fs::read_to_string(&file).map_err(|error| explain(&error))?;
     let facts = certificate::describe(&pem).map_err(|error| explain(&error))?;
     let shown = Shown {
         subject: facts.subject,
-        identity: facts.identity.as_ref().map(|identity| identity.principal.to_string()),
+        identity: facts
+            .identity
+            .as_ref()
+            .map(|identity| identity.principal.to_string()),
         spiffe_id: facts.identity.as_ref().map(ToString::to_string),
         is_authority: facts.is_authority,
         not_before: facts.not_before.to_string(),
@@ -99,10 +113,17 @@ fn show(path: &Path, printer: Printer) -> Result<(), Failure> {
         file,
     };
     printer.answer(&shown, |shown| {
-        let authority = if shown.is_authority { "a fleet's authority" } else { "nobody of a fleet" };
+        let authority = if shown.is_authority {
+            "a fleet's authority"
+        } else {
+            "nobody of a fleet"
+        };
         [
             format!("file        {}", shown.file.display()),
-            format!("identity    {}", shown.identity.as_deref().unwrap_or(authority)),
+            format!(
+                "identity    {}",
+                shown.identity.as_deref().unwrap_or(authority)
+            ),
             format!("spiffe id   {}", shown.spiffe_id.as_deref().unwrap_or("-")),
             format!("subject     {}", shown.subject),
             format!("valid       {} to {}", shown.not_before, shown.not_after),

@@ -10,11 +10,17 @@ use crate::failure::Failure;
 use crate::print::{self, Printer, plain};
 
 /// Does one of the reading `spec` commands.
-pub async fn run(command: SpecCommand, target: &Target, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn run(
+    command: SpecCommand,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
     match command {
         SpecCommand::Get { revision } => {
             let mut client = Client::connect(target).await?;
-            let revision = revision.map(|revision| revision.to_string()).unwrap_or_default();
+            let revision = revision
+                .map(|revision| revision.to_string())
+                .unwrap_or_default();
             let request = client.request(v1::GetSpecRequest { revision });
             let got = answer(client.admin.get_spec(request).await)?;
             printer.answer(&got, |got| got.spec.clone())
@@ -52,7 +58,13 @@ fn history_table(history: &v1::ListSpecHistoryResponse) -> String {
     let header = ["revision", "written", "author", "digest", "comment"];
     let row = |info: &v1::RevisionInfo| {
         let digest: String = info.digest.chars().take(8).collect();
-        vec![plain(&info.revision), plain(written(info)), plain(&info.author), plain(digest), plain(&info.comment)]
+        vec![
+            plain(&info.revision),
+            plain(written(info)),
+            plain(&info.author),
+            plain(digest),
+            plain(&info.comment),
+        ]
     };
     let line = print::table(&header, history.revisions.iter().map(row).collect());
     if history.conflicts.is_empty() {
@@ -63,6 +75,8 @@ fn history_table(history: &v1::ListSpecHistoryResponse) -> String {
 }
 
 fn written(info: &v1::RevisionInfo) -> String {
-    let Some(at) = &info.written_at else { return "-".to_owned() };
+    let Some(at) = &info.written_at else {
+        return "-".to_owned();
+    };
     jiff::Timestamp::from_second(at.seconds).map_or_else(|_| "-".to_owned(), |at| at.to_string())
 }

@@ -9,7 +9,11 @@ use crate::failure::{Exit, Failure};
 use crate::print::{self, Printer, Tone, plain};
 
 /// Shows the fleet, once or again after each change.
-pub async fn status(args: &StatusArgs, target: &Target, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn status(
+    args: &StatusArgs,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
     let mut client = Client::connect(target).await?;
     if !args.watch {
         let request = client.request(v1::GetStatusRequest {});
@@ -32,13 +36,18 @@ pub async fn status(args: &StatusArgs, target: &Target, printer: Printer) -> Res
                     print::line("\n")?;
                 }
             }
-            None => return Err(Failure::new(Exit::Unreachable, "the agent ended the stream; run it again")),
+            None => {
+                return Err(Failure::new(
+                    Exit::Unreachable,
+                    "the agent ended the stream; run it again",
+                ));
+            }
         }
     }
 }
 
 /// Shows the nodes alone.
-pub async fn nodes(target: &Target, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn nodes(target: &Target, printer: Printer) -> Result<(), Failure> {
     let mut client = Client::connect(target).await?;
     let request = client.request(v1::GetStatusRequest {});
     let status = answer(client.admin.get_status(request).await)?;
@@ -56,15 +65,27 @@ fn whole(status: &v1::FleetStatus) -> String {
         || "none; `hafleet apply FILE` gives the fleet one".to_owned(),
         |spec| format!("{} by {}{}", spec.revision, spec.author, comment_of(spec)),
     );
-    let live = status.nodes.iter().filter(|node| node.liveness() == node_status::Liveness::Live).count();
+    let live = status
+        .nodes
+        .iter()
+        .filter(|node| node.liveness() == node_status::Liveness::Live)
+        .count();
     let mut lines = vec![
         format!("fleet   {} as {} sees it", status.fleet, status.node_id),
         format!("leader  {leader}"),
         format!("spec    {spec}"),
-        format!("nodes   {live} of {} live; a write needs {}", status.nodes.len(), status.majority),
+        format!(
+            "nodes   {live} of {} live; a write needs {}",
+            status.nodes.len(),
+            status.majority
+        ),
     ];
     if !status.conflicts.is_empty() {
-        let lost: Vec<_> = status.conflicts.iter().map(|lost| lost.revision.as_str()).collect();
+        let lost: Vec<_> = status
+            .conflicts
+            .iter()
+            .map(|lost| lost.revision.as_str())
+            .collect();
         lines.push(format!(
             "lost    {} (in conflict with the line above; `hafleet spec get REVISION` shows, `spec rollback` takes back)",
             lost.join(", ")
@@ -76,15 +97,32 @@ fn whole(status: &v1::FleetStatus) -> String {
 }
 
 fn comment_of(info: &v1::RevisionInfo) -> String {
-    if info.comment.is_empty() { String::new() } else { format!(": {}", info.comment) }
+    if info.comment.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", info.comment)
+    }
 }
 
 /// The table of nodes, with the reasons of what is wrong below it.
-pub fn node_table(nodes: &[v1::NodeStatus]) -> String {
+pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
     let rows = nodes.iter().map(row).collect();
-    let table = print::table(&["node", "address", "state", "haproxy", "pid", "spec", "change"], rows);
-    let troubles = nodes.iter().filter_map(trouble).collect::<Vec<_>>().join("\n");
-    if troubles.is_empty() { table } else { format!("{table}\n\n{troubles}") }
+    let table = print::table(
+        &[
+            "node", "address", "state", "haproxy", "pid", "spec", "change",
+        ],
+        rows,
+    );
+    let troubles = nodes
+        .iter()
+        .filter_map(trouble)
+        .collect::<Vec<_>>()
+        .join("\n");
+    if troubles.is_empty() {
+        table
+    } else {
+        format!("{table}\n\n{troubles}")
+    }
 }
 
 fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
@@ -100,7 +138,11 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         haproxy_status::Health::Down => (format!("down {}", haproxy.version), Tone::Bad),
         _ => (format!("idle {}", haproxy.version), Tone::Plain),
     };
-    let pid = if haproxy.pid == 0 { "-".to_owned() } else { haproxy.pid.to_string() };
+    let pid = if haproxy.pid == 0 {
+        "-".to_owned()
+    } else {
+        haproxy.pid.to_string()
+    };
     let apply = node.apply.clone().unwrap_or_default();
     let spec = match apply.state() {
         apply_status::State::Applied => (apply.revision.clone(), Tone::Good),
@@ -108,18 +150,36 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         apply_status::State::Failed => (format!("{} refused", apply.revision), Tone::Bad),
         _ => ("-".to_owned(), Tone::Plain),
     };
-    let health = if is_live { health } else { ("?".to_owned(), Tone::Warning) };
-    vec![plain(&node.id), plain(&node.address), state, health, plain(pid), spec, plain(apply.change)]
+    let health = if is_live {
+        health
+    } else {
+        ("?".to_owned(), Tone::Warning)
+    };
+    vec![
+        plain(&node.id),
+        plain(&node.address),
+        state,
+        health,
+        plain(pid),
+        spec,
+        plain(apply.change),
+    ]
 }
 
 fn trouble(node: &v1::NodeStatus) -> Option<String> {
     if node.liveness() != node_status::Liveness::Live {
         return Some(format!("{}: dead: {}", node.id, node.liveness_reason));
     }
-    let apply = node.apply.as_ref().filter(|apply| apply.state() == apply_status::State::Failed)?;
+    let apply = node
+        .apply
+        .as_ref()
+        .filter(|apply| apply.state() == apply_status::State::Failed)?;
     let running = match apply.running_revision.as_str() {
         "" => "nothing runs there".to_owned(),
         running => format!("it still runs {running}"),
     };
-    Some(format!("{}: refused {}: {}; {running}", node.id, apply.revision, apply.error))
+    Some(format!(
+        "{}: refused {}: {}; {running}",
+        node.id, apply.revision, apply.error
+    ))
 }

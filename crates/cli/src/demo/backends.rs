@@ -22,10 +22,17 @@ pub(super) async fn serve() -> Result<JoinSet<()>, Failure> {
     for (name, last) in SERVERS {
         let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
         let listener = TcpListener::bind((address, PORT)).await.map_err(|error| {
-            missing(&format!("{address}:{PORT} cannot be bound ({error})"), "end the program that listens there")
+            missing(
+                &format!("{address}:{PORT} cannot be bound ({error})"),
+                "end the program that listens there",
+            )
         })?;
-        let hello = move |request: Request| async move { format!("{name} answers {}\n", request.uri().path()) };
-        let router = Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(hello);
+        let hello = move |request: Request| async move {
+            format!("{name} answers {}\n", request.uri().path())
+        };
+        let router = Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .fallback(hello);
         servers.spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(name, %error, "a small server ended");

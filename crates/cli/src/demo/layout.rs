@@ -64,8 +64,14 @@ impl Layout {
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
-        let nodes = (0..count).map(|index| node(&root, index)).collect::<Result<Vec<_>, _>>()?;
-        let layout = Self { root, temporary, nodes };
+        let nodes = (0..count)
+            .map(|index| node(&root, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let layout = Self {
+            root,
+            temporary,
+            nodes,
+        };
         layout.write().map_err(Failure::from)?;
         Ok(layout)
     }
@@ -88,7 +94,11 @@ impl Layout {
     /// All agents, as the administrator.
     pub(super) fn target(&self) -> Target {
         Target {
-            endpoint: self.nodes.iter().map(|node| format!("{}:{DEFAULT_PORT}", node.address)).collect(),
+            endpoint: self
+                .nodes
+                .iter()
+                .map(|node| format!("{}:{DEFAULT_PORT}", node.address))
+                .collect(),
             identity: Some(self.admin()),
             timeout: Duration::from_secs(30),
         }
@@ -98,7 +108,11 @@ impl Layout {
     pub(super) fn pid_of_leader(&self, status: &v1::FleetStatus) -> Option<u32> {
         let leader = &status.leadership.as_ref()?.leader;
         let node = self.nodes.iter().find(|node| node.id.as_str() == leader)?;
-        std::fs::read_to_string(node.pid_file()).ok()?.trim().parse().ok()
+        std::fs::read_to_string(node.pid_file())
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// Says which address is taken before anything is started.
@@ -107,7 +121,10 @@ impl Layout {
             for port in [DEFAULT_PORT, TRAFFIC_PORT] {
                 if let Err(error) = TcpListener::bind((node.address, port)).await {
                     let what = format!("{}:{port} cannot be bound ({error})", node.address);
-                    return Err(missing(&what, "end the program that listens there, perhaps another demo"));
+                    return Err(missing(
+                        &what,
+                        "end the program that listens there, perhaps another demo",
+                    ));
                 }
             }
         }
@@ -127,15 +144,25 @@ impl Layout {
         let pki = self.root.join("pki");
         at(&pki, std::fs::create_dir_all(&pki))?;
         authority.save(&pki)?;
-        let admin = Principal::Person { name: PersonName::new("demo")?, role: Role::Admin };
+        let admin = Principal::Person {
+            name: PersonName::new("demo")?,
+            role: Role::Admin,
+        };
         issue(&authority, &IssueRequest::new(admin), &self.admin())?;
-        let seeds: Vec<_> = self.nodes.iter().map(|node| format!("\"{}:{DEFAULT_PORT}\"", node.address)).collect();
+        let seeds: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| format!("\"{}:{DEFAULT_PORT}\"", node.address))
+            .collect();
         for node in &self.nodes {
             let request = IssueRequest::node(node.id.clone(), vec![node.address]);
             issue(&authority, &request, &node.dir.join("identity"))?;
             let certificates = node.dir.join("certificates");
             at(&certificates, std::fs::create_dir_all(&certificates))?;
-            at(&node.config(), std::fs::write(node.config(), agent_file(node, &seeds.join(", "))))?;
+            at(
+                &node.config(),
+                std::fs::write(node.config(), agent_file(node, &seeds.join(", "))),
+            )?;
         }
         Ok(())
     }
@@ -145,17 +172,33 @@ impl Layout {
 fn prepare(dir: &Path) -> Result<PathBuf, Failure> {
     at(dir, std::fs::create_dir_all(dir))?;
     let dir = at(dir, std::fs::canonicalize(dir))?;
-    let entries: Vec<_> = at(&dir, std::fs::read_dir(&dir))?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let entries: Vec<_> = at(&dir, std::fs::read_dir(&dir))?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
     let mark = dir.join(MARK);
     if !entries.is_empty() && !mark.is_file() {
-        let message = format!("{} has files that are not a demo's: give --dir a new or empty directory", dir.display());
+        let message = format!(
+            "{} has files that are not a demo's: give --dir a new or empty directory",
+            dir.display()
+        );
         return Err(Failure::invalid(message));
     }
     for entry in entries {
-        let removed = if entry.is_dir() { std::fs::remove_dir_all(&entry) } else { std::fs::remove_file(&entry) };
+        let removed = if entry.is_dir() {
+            std::fs::remove_dir_all(&entry)
+        } else {
+            std::fs::remove_file(&entry)
+        };
         at(&entry, removed)?;
     }
-    at(&mark, std::fs::write(&mark, "made by `hafleet demo`; it empties this directory when it is started again\n"))?;
+    at(
+        &mark,
+        std::fs::write(
+            &mark,
+            "made by `hafleet demo`; it empties this directory when it is started again\n",
+        ),
+    )?;
     Ok(dir)
 }
 
@@ -163,12 +206,18 @@ fn node(root: &Path, index: u8) -> anyhow::Result<DemoNode> {
     let id = NodeId::new(format!("lb{}", u32::from(index) + 1))?;
     // 127.0.0.21 to 24 are the servers'.
     let last = FIRST_ADDRESS + index + if index >= 10 { 14 } else { 0 };
-    Ok(DemoNode { dir: root.join(id.as_str()), address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), id })
+    Ok(DemoNode {
+        dir: root.join(id.as_str()),
+        address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)),
+        id,
+    })
 }
 
 fn issue(authority: &Authority, request: &IssueRequest, dir: &Path) -> anyhow::Result<()> {
     at(dir, std::fs::create_dir_all(dir))?;
-    authority.issue(request)?.save(authority.certificate_pem(), dir)?;
+    authority
+        .issue(request)?
+        .save(authority.certificate_pem(), dir)?;
     Ok(())
 }
 

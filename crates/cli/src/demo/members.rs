@@ -30,10 +30,17 @@ const LOG_TAIL: u64 = 2_000;
 pub(super) async fn find_haproxy() -> Result<(), Failure> {
     match hafleet_haproxy::Binary::find(None).await {
         Ok(binary) => {
-            print::note(&format!("haproxy {} found at {}", binary.version(), binary.path().display()));
+            print::note(&format!(
+                "haproxy {} found at {}",
+                binary.version,
+                binary.path.display()
+            ));
             Ok(())
         }
-        Err(error) => Err(missing(&error.to_string(), "`make deps` or your distribution's package `haproxy` has it")),
+        Err(error) => Err(missing(
+            &error.to_string(),
+            "`make deps` or your distribution's package `haproxy` has it",
+        )),
     }
 }
 
@@ -53,7 +60,11 @@ impl Members {
     /// Starts one agent for each node.
     pub(super) async fn start(layout: &Layout) -> Result<Self, Failure> {
         let program = std::env::current_exe().context("this program's own path")?;
-        let agents = layout.nodes().iter().map(|node| start(&program, node)).collect::<anyhow::Result<Vec<_>>>()?;
+        let agents = layout
+            .nodes()
+            .iter()
+            .map(|node| start(&program, node))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         print::note(&format!("{} agents started", agents.len()));
         Ok(Self { agents })
     }
@@ -63,7 +74,10 @@ impl Members {
         for agent in &mut self.agents {
             if let Ok(Some(status)) = agent.child.try_wait() {
                 let tail = tail(&agent.log).unwrap_or_default();
-                return Err(Failure::new(Exit::Failed, format!("the agent of {} ended ({status}):\n{tail}", agent.id)));
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!("the agent of {} ended ({status}):\n{tail}", agent.id),
+                ));
             }
         }
         Ok(())
@@ -76,10 +90,15 @@ impl Members {
             for agent in self.agents.iter_mut().filter(|agent| !agent.has_ended) {
                 if let Ok(Some(status)) = agent.child.try_wait() {
                     agent.has_ended = true;
-                    print::note(&format!("the agent of {} ended ({status}); its HAProxy goes on serving", agent.id));
+                    print::note(&format!(
+                        "the agent of {} ended ({status}); its HAProxy goes on serving",
+                        agent.id
+                    ));
                 }
             }
-            let pause = end.map_or(LOOK_INTERVAL, |end| LOOK_INTERVAL.min(end.saturating_duration_since(Instant::now())));
+            let pause = end.map_or(LOOK_INTERVAL, |end| {
+                LOOK_INTERVAL.min(end.saturating_duration_since(Instant::now()))
+            });
             tokio::time::sleep(pause).await;
         }
     }
@@ -87,22 +106,35 @@ impl Members {
     /// Ends the agents, then their HAProxies.
     pub(super) async fn end(mut self, layout: &Layout) {
         for agent in &self.agents {
-            let pid = agent.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+            let pid = agent
+                .child
+                .id()
+                .and_then(|pid| i32::try_from(pid).ok())
+                .and_then(Pid::from_raw);
             if let Some(pid) = pid {
                 // It may have ended by itself meanwhile.
                 let _ = kill_process(pid, Signal::TERM);
             }
         }
         for agent in &mut self.agents {
-            if tokio::time::timeout(LEAVE_TIMEOUT, agent.child.wait()).await.is_err() {
-                print::note(&format!("the agent of {} did not leave in time and is killed", agent.id));
+            if tokio::time::timeout(LEAVE_TIMEOUT, agent.child.wait())
+                .await
+                .is_err()
+            {
+                print::note(&format!(
+                    "the agent of {} did not leave in time and is killed",
+                    agent.id
+                ));
                 // Waits for the process too.
                 let _ = agent.child.kill().await;
             }
         }
         for node in layout.nodes() {
             if let Err(error) = end_haproxy(node).await {
-                print::note(&format!("the HAProxy of {} may still run: {error:#}", node.id));
+                print::note(&format!(
+                    "the HAProxy of {} may still run: {error:#}",
+                    node.id
+                ));
             }
         }
     }
@@ -126,8 +158,16 @@ fn start(program: &Path, node: &DemoNode) -> anyhow::Result<Agent> {
         .spawn()
         .with_context(|| program.display().to_string())?;
     let pid = child.id().unwrap_or_default();
-    at(&node.pid_file(), std::fs::write(node.pid_file(), format!("{pid}\n")))?;
-    Ok(Agent { id: node.id.to_string(), log, child, has_ended: false })
+    at(
+        &node.pid_file(),
+        std::fs::write(node.pid_file(), format!("{pid}\n")),
+    )?;
+    Ok(Agent {
+        id: node.id.to_string(),
+        log,
+        child,
+        has_ended: false,
+    })
 }
 
 async fn end_haproxy(node: &DemoNode) -> anyhow::Result<()> {

@@ -32,10 +32,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Starts the fleet, says how to use it, and ends it again.
-pub async fn run(args: DemoArgs, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn run(args: DemoArgs, printer: Printer) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let spec = match &args.spec {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::invalid(format_args!("{}: {error}", file.display())))?,
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| Failure::invalid(format_args!("{}: {error}", file.display())))?,
         None => SPEC.to_owned(),
     };
     members::find_haproxy().await?;
@@ -79,7 +80,11 @@ async fn show(
 }
 
 /// Waits until every agent is live and one of them leads.
-async fn until_led(target: &Target, layout: &Layout, members: &mut Members) -> Result<Client, Failure> {
+async fn until_led(
+    target: &Target,
+    layout: &Layout,
+    members: &mut Members,
+) -> Result<Client, Failure> {
     let mut progress = Progress::begin("waiting for the agents to meet");
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
@@ -87,13 +92,20 @@ async fn until_led(target: &Target, layout: &Layout, members: &mut Members) -> R
         if let Ok(mut client) = Client::connect(target).await {
             let request = client.request(v1::GetStatusRequest {});
             let status = answer(client.admin.get_status(request).await)?;
-            let live = status.nodes.iter().filter(|node| node.liveness() == node_status::Liveness::Live).count();
+            let live = status
+                .nodes
+                .iter()
+                .filter(|node| node.liveness() == node_status::Liveness::Live)
+                .count();
             let leader = status.leadership.unwrap_or_default().leader;
             if live == layout.nodes().len() && !leader.is_empty() {
                 progress.end(&format!("{live} agents have met; {leader} leads"));
                 return Ok(client);
             }
-            progress.say(format!("{live} of {} agents have met", layout.nodes().len()));
+            progress.say(format!(
+                "{live} of {} agents have met",
+                layout.nodes().len()
+            ));
         }
         late(deadline, "the agents did not meet", layout)?;
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -101,24 +113,41 @@ async fn until_led(target: &Target, layout: &Layout, members: &mut Members) -> R
 }
 
 /// Waits until every HAProxy runs `revision`.
-async fn until_served(client: &mut Client, revision: &str, members: &mut Members) -> Result<v1::FleetStatus, Failure> {
-    let progress = Progress::begin(format!("waiting for every HAProxy to serve revision {revision}"));
+async fn until_served(
+    client: &mut Client,
+    revision: &str,
+    members: &mut Members,
+) -> Result<v1::FleetStatus, Failure> {
+    let progress = Progress::begin(format!(
+        "waiting for every HAProxy to serve revision {revision}"
+    ));
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
         members.fail_if_ended()?;
         let request = client.request(v1::GetStatusRequest {});
         let status = answer(client.admin.get_status(request).await)?;
-        let states = status.nodes.iter().map(|node| node.apply.clone().unwrap_or_default());
-        if let Some(refused) = states.clone().find(|apply| apply.state() == apply_status::State::Failed) {
+        let states = status
+            .nodes
+            .iter()
+            .map(|node| node.apply.clone().unwrap_or_default());
+        if let Some(refused) = states
+            .clone()
+            .find(|apply| apply.state() == apply_status::State::Failed)
+        {
             return Err(anyhow!("HAProxy refused the spec: {}", refused.error).into());
         }
-        let serves = |apply: v1::ApplyStatus| apply.state() == apply_status::State::Applied && apply.revision == revision;
+        let serves = |apply: v1::ApplyStatus| {
+            apply.state() == apply_status::State::Applied && apply.revision == revision
+        };
         if states.clone().all(serves) {
             progress.end(&format!("every HAProxy serves revision {revision}"));
             return Ok(status);
         }
         if Instant::now() >= deadline {
-            return Err(Failure::new(Exit::Unreachable, format!("not every HAProxy served {revision} in time")));
+            return Err(Failure::new(
+                Exit::Unreachable,
+                format!("not every HAProxy served {revision} in time"),
+            ));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
@@ -129,13 +158,25 @@ fn late(deadline: Instant, problem: &str, layout: &Layout) -> Result<(), Failure
         return Ok(());
     }
     let logs = layout.root().display();
-    Err(Failure::new(Exit::Unreachable, format!("{problem} within {READY_TIMEOUT:?}; their logs are {logs}/*/agent.log")))
+    Err(Failure::new(
+        Exit::Unreachable,
+        format!("{problem} within {READY_TIMEOUT:?}; their logs are {logs}/*/agent.log"),
+    ))
 }
 
 fn ready_text(layout: &Layout, status: &v1::FleetStatus) -> String {
     let first = &layout.nodes()[0];
-    let urls: Vec<_> = layout.nodes().iter().map(|node| format!("http://{}:8080/", node.address)).collect();
-    let handover = status.nodes.first().and_then(|node| node.haproxy.clone()).unwrap_or_default().handover;
+    let urls: Vec<_> = layout
+        .nodes()
+        .iter()
+        .map(|node| format!("http://{}:8080/", node.address))
+        .collect();
+    let handover = status
+        .nodes
+        .first()
+        .and_then(|node| node.haproxy.clone())
+        .unwrap_or_default()
+        .handover;
     format!(
         "\n{table}\n\n\
          traffic      {urls}\n\
@@ -157,14 +198,19 @@ fn ready_text(layout: &Layout, status: &v1::FleetStatus) -> String {
         endpoints = layout.target().endpoint.join(","),
         admin = layout.admin().display(),
         address = first.address,
-        pid = layout.pid_of_leader(status).map_or_else(|| "PID".to_owned(), |pid| pid.to_string()),
+        pid = layout
+            .pid_of_leader(status)
+            .map_or_else(|| "PID".to_owned(), |pid| pid.to_string()),
         leader = status.leadership.clone().unwrap_or_default().leader,
     )
 }
 
 /// What is missing on this machine, in words that say how to get it.
 fn missing(what: &str, remedy: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("the demo cannot go on: {what}; {remedy}"))
+    Failure::new(
+        Exit::Failed,
+        format!("the demo cannot go on: {what}; {remedy}"),
+    )
 }
 
 /// The same as an error of the file at `path`.
