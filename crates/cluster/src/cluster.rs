@@ -350,6 +350,12 @@ impl Parts {
         let (inbox, received) = Inbox::new(rules.clone(), self.stop.clone());
         let report = own_report(&config, self.generation);
         let own = OwnReport::new(report.clone(), Arc::clone(&self.wake));
+        let leadership = Leadership::new(config.node_id.clone(), config.timing, Instant::now());
+        let (view_sender, view) = watch::channel(Arc::new(first_view(
+            report,
+            leadership.role(),
+            &self.store,
+        )?));
         let transport = GossipTransport::new(
             Arc::clone(&self.links),
             received.frames,
@@ -363,12 +369,6 @@ impl Parts {
         let chitchat = Arc::new(chitchat.await.map_err(|error| ClusterError::Gossip {
             reason: error.to_string(),
         })?);
-        let leadership = Leadership::new(config.node_id.clone(), config.timing, Instant::now());
-        let (view_sender, view) = watch::channel(Arc::new(first_view(
-            report,
-            leadership.role(),
-            &self.store,
-        )?));
         let (failed, failure) = watch::channel(None);
         let driver = Driver {
             me: config.node_id.clone(),

@@ -316,6 +316,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|data_plane|held.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);

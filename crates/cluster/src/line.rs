@@ -118,10 +118,7 @@ impl Line {
     /// [`check_ancestry`].
     pub fn judge(&self, incoming: Stamp, ancestry: &[Stamp]) -> Judgement {
         let Some(head) = self.head() else {
-            return Judgement::Adopt(Adoption {
-                between: oldest_first(ancestry),
-                lost: Vec::new(),
-            });
+            return self.judge_newer(incoming, ancestry);
         };
         if self.contains(incoming) {
             return Judgement::Known;

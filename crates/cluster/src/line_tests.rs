@@ -70,6 +70,20 @@ fn a_short_ancestry_is_not_taken_for_a_fork() {
 }
 
 #[test]
+fn an_empty_line_asks_for_all_that_came_before() {
+    let own = Line::default();
+    assert_eq!(own.judge(stamp(1, 1), &[]), adopt(&[], &[]));
+    assert_eq!(
+        own.judge(stamp(1, 3), &[stamp(1, 2)]),
+        Judgement::NeedsAncestry
+    );
+    assert_eq!(
+        own.judge(stamp(1, 2), &[stamp(1, 1)]),
+        adopt(&[stamp(1, 1)], &[])
+    );
+}
+
+#[test]
 fn the_same_revision_with_another_digest_is_an_alarm() {
     let own = line(&[stamp(1, 1), stamp(1, 2)]);
     assert_eq!(
@@ -120,6 +134,8 @@ fn grow(tree: &[(usize, u64)]) -> Vec<Vec<Stamp>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever arrives in whatever order: what was once stored is in the line or among the conflicts (I4), the
     /// line stays one of parents and children, and its newest never goes back.
     #[test]
