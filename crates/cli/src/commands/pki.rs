@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hafleet_identity::{Authority, IssueRequest, Principal, certificate};
+use hafleet_identity::{Authority, Identity, IssueRequest, Principal, certificate};
 use serde::Serialize;
 
 use crate::args::{IssueArgs, PkiCommand};
@@ -104,7 +104,7 @@ fn show(path: &Path, printer: Printer) -> Result<(), Failure> {
             .identity
             .as_ref()
             .map(|identity| identity.principal.to_string()),
-        spiffe_id: facts.identity.as_ref().map(ToString::to_string),
+        spiffe_id: facts.identity.as_ref().map(Identity::to_uri),
         is_authority: facts.is_authority,
         not_before: facts.not_before.to_string(),
         not_after: facts.not_after.to_string(),

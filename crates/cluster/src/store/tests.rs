@@ -1,1 +1,214 @@
+use std::fs;
 
+use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp};
+
+use super::*;
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn document(term: u64, sequence: u64, body: &str) -> Document {
+    let stamp = Stamp {
+        revision: Revision::new(Term(term), sequence),
+        digest: Digest::of(body.as_bytes()),
+    };
+    let header = Header {
+        kind: DocumentKind::Spec,
+        stamp,
+        parent: None,
+        author: "ada (admin)".into(),
+        comment: String::new(),
+        written_at_ms: 1,
+    };
+    Document::new(header, body).unwrap()
+}
+
+fn put(document: &Document) -> Change {
+    Change {
+        put: Some(document.clone()),
+        ..Change::default()
+    }
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let document = document(1, 1, "body");
+    {
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.begin_generation(&node("a")).unwrap(), 1);
+        assert_eq!(store.raise_term(Term(7)).unwrap(), Term(7));
+        store.change(DocumentKind::Spec, &put(&document)).unwrap();
+    }
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.begin_generation(&node("a")).unwrap(), 2);
+    assert_eq!(store.highest_term().unwrap(), Term(7));
+    assert_eq!(
+        store.raise_term(Term(3)).unwrap(),
+        Term(7),
+        "terms only grow"
+    );
+    let line = store.line(DocumentKind::Spec).unwrap();
+    assert_eq!(
+        line,
+        [LineRecord {
+            stamp: document.stamp(),
+            header: Some(document.header().clone())
+        }]
+    );
+    assert_eq!(
+        store
+            .body(DocumentKind::Spec, document.stamp())
+            .unwrap()
+            .unwrap(),
+        "body"
+    );
+    assert!(store.line(DocumentKind::Endpoints).unwrap().is_empty());
+}
+
+#[test]
+fn only_the_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let _store = Store::open(&path).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+/// What `kill -9` leaves: the file as it is while the store is open, between and during transactions.
+#[test]
+fn a_copy_taken_at_any_moment_opens_and_has_all_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let store = Store::open(&path).unwrap();
+    let copies = std::thread::scope(|scope| {
+        let (acknowledge, acknowledged) = std::sync::mpsc::channel();
+        let writing = Arc::clone(&store);
+        scope.spawn(move || {
+            for sequence in 1..=40 {
+                let body = format!("{sequence}").repeat(3000);
+                writing
+                    .change(DocumentKind::Spec, &put(&document(1, sequence, &body)))
+                    .unwrap();
+                acknowledge.send(sequence).unwrap();
+            }
+        });
+        let mut copies = Vec::new();
+        for sequence in acknowledged {
+            let copy = directory.path().join(format!("{sequence}.redb"));
+            // A copy that another write overlaps is torn in a way that no crash is, so only the length of the
+            // acknowledged line is asked of it, and only if the file did not change meanwhile.
+            let before = fs::read(&path).unwrap();
+            let after = fs::read(&path).unwrap();
+            if before == after {
+                fs::write(&copy, before).unwrap();
+                copies.push((sequence, copy));
+            }
+        }
+        copies
+    });
+    assert!(!copies.is_empty());
+    for (sequence, copy) in copies {
+        let store = Store::open(&copy).unwrap();
+        let line = store.line(DocumentKind::Spec).unwrap();
+        assert!(
+            line.len() >= usize::try_from(sequence).unwrap(),
+            "{} after {sequence}",
+            line.len()
+        );
+        for record in line {
+            let header = record.header.unwrap();
+            let body = store
+                .body(DocumentKind::Spec, header.stamp)
+                .unwrap()
+                .unwrap();
+            assert!(Document::new(header, body).is_ok());
+        }
+    }
+}
+
+#[test]
+fn another_agent_on_the_same_store_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let _first = Store::open(&path).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("state.redb is in use by another agent"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    {
+        let store = Store::open(&path).unwrap();
+        store
+            .write(|transaction, _| format::set_format(transaction, 99))
+            .unwrap();
+    }
+    for _ in 0..2 {
+        let error = Store::open(&path).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::TooNew {
+                    found: 99,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_with_a_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    for content in [&b"not a store at all"[..], &[0; 4096], &[0xff; 100_000]] {
+        fs::write(&path, content).unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("move it away"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), content, "it is left as it was");
+    }
+    let error = Store::open(directory.path().join("nowhere/state.redb")).unwrap_err();
+    assert!(matches!(error, StoreError::File { .. }), "{error}");
+}
+
+#[test]
+fn a_store_of_another_node_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("state.redb")).unwrap();
+    store.begin_generation(&node("a")).unwrap();
+    let error = store.begin_generation(&node("b")).unwrap_err();
+    assert!(matches!(error, StoreError::OtherNode { .. }), "{error}");
+    assert_eq!(store.begin_generation(&node("a")).unwrap(), 2);
+}
+
+#[test]
+fn members_are_remembered_and_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("state.redb")).unwrap();
+    let member = |name: &str| KnownMember {
+        report: crate::facts::blank_report(node(name), 1, "10.0.0.1:1".parse().unwrap()),
+        last_seen_ms: 5,
+    };
+    store
+        .remember_members(&[member("a"), member("b")], &[])
+        .unwrap();
+    store.remember_members(&[], &["a".into()]).unwrap();
+    assert_eq!(store.members().unwrap(), [member("b")]);
+}

@@ -81,7 +81,11 @@ impl Inspector {
     /// The whole file that `rendered` would become, with the runtime socket of the process that runs now; the next
     /// generation's differs in that one path.
     pub fn preview(&self, rendered: &Rendered) -> String {
-        let current = self.current.borrow().as_ref().map(|current| current.socket.clone());
+        let current = self
+            .current
+            .borrow()
+            .as_ref()
+            .map(|current| current.socket.clone());
         let socket = current.unwrap_or_else(|| self.shared.files.socket(1));
         match Prelude::new(&socket) {
             Ok(prelude) => rendered.file(&prelude),

@@ -32,35 +32,36 @@ pub(crate) fn format_literal(value: &str) -> String {
 }
 
 #[cfg(test)]
+/// Splits a line as HAProxy's manual says, for what this module writes.
+pub(super) fn split(line: &str) -> Vec<String> {
+    let (mut words, mut current, mut is_open, mut is_quoted) =
+        (Vec::new(), String::new(), false, false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => (is_quoted, is_open) = (!is_quoted, true),
+            '\\' if !is_quoted => current.extend(chars.next()),
+            ' ' if !is_quoted && is_open => {
+                words.push(std::mem::take(&mut current));
+                is_open = false;
+            }
+            _ => {
+                current.push(c);
+                is_open = true;
+            }
+        }
+    }
+    if is_open {
+        words.push(current);
+    }
+    words
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Splits a line as HAProxy's manual says, for what this module writes.
-    fn split(line: &str) -> Vec<String> {
-        let (mut words, mut current, mut is_open, mut is_quoted) =
-            (Vec::new(), String::new(), false, false);
-        let mut chars = line.chars();
-        while let Some(c) = chars.next() {
-            match c {
-                '\'' => (is_quoted, is_open) = (!is_quoted, true),
-                '\\' if !is_quoted => current.extend(chars.next()),
-                ' ' if !is_quoted && is_open => {
-                    words.push(std::mem::take(&mut current));
-                    is_open = false;
-                }
-                _ => {
-                    current.push(c);
-                    is_open = true;
-                }
-            }
-        }
-        if is_open {
-            words.push(current);
-        }
-        words
-    }
 
     #[test]
     fn harmless_words_stay_readable() {

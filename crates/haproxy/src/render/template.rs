@@ -23,8 +23,8 @@ use minijinja::{
 
 use super::quote;
 
-/// Instructions after which a template is ended: about a second's work, and a hundred times what 10,000 servers need.
-const FUEL: u64 = 50_000_000;
+/// Instructions after which a template is ended: below a second's work, and 20 times what 10,000 servers need.
+const FUEL: u64 = 10_000_000;
 
 /// Bytes after which a template's output is ended.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;

@@ -42,7 +42,7 @@ impl ServersState {
     }
 
     /// Reads version 1 of the format, by the names of its columns (Management Guide, section 9.3).
-    pub(super) fn parse(reply: &str) -> Result<Self, String> {
+    pub(crate) fn parse(reply: &str) -> Result<Self, String> {
         let mut lines = reply.lines();
         let version = lines.next().unwrap_or_default().trim();
         if version != "1" {

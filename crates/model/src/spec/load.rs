@@ -101,7 +101,21 @@ fn type_fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Finding 
     let path = error.path().to_string();
     let path = if path == "." { String::new() } else { path };
     let message = error.inner().to_string();
-    Finding::new(path, with_nearest(&message))
+    Finding::new(path, with_nearest(&with_range(&message)))
+}
+
+/// Says which numbers a type of Rust's holds, since people do not know its name.
+fn with_range(message: &str) -> String {
+    let ranges = [
+        ("u16", u64::from(u16::MAX)),
+        ("u32", u64::from(u32::MAX)),
+        ("u64", u64::MAX),
+    ];
+    let named = ranges.into_iter().find_map(|(name, most)| {
+        let head = message.strip_suffix(name)?.strip_suffix("expected ")?;
+        Some(format!("{head}expected a whole number from 0 to {most}"))
+    });
+    named.unwrap_or_else(|| message.to_owned())
 }
 
 /// Adds the nearest allowed word to serde's "unknown field" and "unknown variant".

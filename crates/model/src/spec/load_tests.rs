@@ -69,7 +69,7 @@ fn a_value_of_the_wrong_type_names_what_was_found_and_what_is_expected() {
         (Some(16), "backends[1].servers[0].port")
     );
     assert!(
-        finding.message.contains("\"http\"") && finding.message.contains("u16"),
+        finding.message.contains("\"http\"") && finding.message.contains("0 to 65535"),
         "{finding}"
     );
     let finding = only(&SMALL.replace("port: 9002", "port: 70000"));
