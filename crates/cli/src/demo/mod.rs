@@ -8,6 +8,7 @@ mod backends;
 mod layout;
 mod members;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -40,6 +41,11 @@ pub(crate) async fn run(args: DemoArgs, printer: Printer) -> Result<(), Failure>
         None => SPEC.to_owned(),
     };
     members::find_haproxy().await?;
+    if !rustix::process::geteuid().is_root() {
+        print::note(
+            "not root: reloads pass listening sockets on, and could not fall back to dropping SYNs",
+        );
+    }
     let layout = Layout::create(args.nodes, args.dir.as_deref())?;
     layout.find_taken_addresses().await?;
     let _backends = backends::serve().await?;
@@ -183,7 +189,7 @@ fn ready_text(layout: &Layout, status: &v1::FleetStatus) -> String {
          handover     {handover}\n\
          files        {root}\n\n\
          try it, in another terminal:\n  \
-           export HAFLEET_ENDPOINT={endpoints}\n  \
+           {path}export HAFLEET_ENDPOINT={endpoints}\n  \
            export HAFLEET_IDENTITY={admin}\n  \
            curl http://{address}:8080/api\n  \
            hafleet status --watch\n  \
@@ -192,6 +198,7 @@ fn ready_text(layout: &Layout, status: &v1::FleetStatus) -> String {
            hafleet apply spec.yaml --wait 10s -m 'my first change'\n  \
            hafleet spec history\n  \
            kill -9 {pid}                     # {leader} leads: watch another take over\n",
+        path = path_export(),
         table = node_table(&status.nodes),
         urls = urls.join(" "),
         root = layout.root().display(),
@@ -205,6 +212,17 @@ fn ready_text(layout: &Layout, status: &v1::FleetStatus) -> String {
     )
 }
 
+/// The line that puts this program into a shell's PATH, unless it is there.
+fn path_export() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let directory = program.parent().unwrap_or(Path::new("."));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|entry| entry == directory) {
+        return String::new();
+    }
+    format!("export PATH={}:$PATH\n  ", directory.display())
+}
+
 /// What is missing on this machine, in words that say how to get it.
 fn missing(what: &str, remedy: &str) -> Failure {
     Failure::new(
@@ -214,6 +232,6 @@ fn missing(what: &str, remedy: &str) -> Failure {
 }
 
 /// The same as an error of the file at `path`.
-fn at<T>(path: &std::path::Path, result: std::io::Result<T>) -> anyhow::Result<T> {
+fn at<T>(path: &Path, result: std::io::Result<T>) -> anyhow::Result<T> {
     result.with_context(|| path.display().to_string())
 }
