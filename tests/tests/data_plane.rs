@@ -11,7 +11,7 @@ use hafleet_tests::fleet::PATIENCE;
 use hafleet_tests::load::{Load, Plan};
 use hafleet_tests::request::Kept;
 use hafleet_tests::spec::MARKER;
-use hafleet_tests::{Fleet, can_make_namespaces, wait_for, wait_until};
+use hafleet_tests::{Client, Fleet, can_make_namespaces, wait_for, wait_until};
 
 fn load(fleet: &Fleet, rate: u32) -> Load {
     let targets = fleet
@@ -133,7 +133,13 @@ fn a_port_taken_by_another_program_fails_on_that_node_alone() {
     let other = other.expect("the port is free for another program");
     let load = load(&fleet, 150);
 
-    let second = fleet.apply(1, &fleet.spec_on("second", &[8080, 9090]));
+    let waited = fleet
+        .client_of(1)
+        .apply(&fleet.spec_on("second", &[8080, 9090]), &["--wait", "60s"])
+        .expect_code(1)
+        .expect_complaint(&["n2", "9090"]);
+    assert!(!waited.stderr.contains("n3: "), "only n2 refuses: {waited}");
+    let second = fleet.current(1);
     fleet.wait_applied(&[1, 3], &second);
     fleet.wait_served_by(&[1, 3], "second");
     let failed = fleet.wait_apply(2, |apply| apply.state() == v1::apply_status::State::Failed);
@@ -166,9 +172,13 @@ fn complaints(binary: &str) -> [String; 2] {
     settings.write();
     let mut check = settings.command();
     check.arg("--check");
-    let checked = fleet.client().finish(check);
+    let here = Client {
+        namespace: Some(fleet.node(1).namespace()),
+        ..fleet.client()
+    };
+    let checked = here.finish(check);
     assert!(matches!(checked.code, Some(1 | 2)), "{checked}");
-    let started = fleet.client().finish(settings.command());
+    let started = here.finish(settings.command());
     assert!(matches!(started.code, Some(1 | 2)), "{started}");
     [checked.stderr, started.stderr]
 }

@@ -57,6 +57,14 @@ impl Fleet {
             .map_err(|finished| finished.to_string())
     }
 
+    /// The newest revision that node `number` holds; empty before the first.
+    pub fn current(&self, number: usize) -> String {
+        let status = self
+            .status_of(number)
+            .expect("a node that is asked for its revision answers");
+        status.spec.map(|info| info.revision).unwrap_or_default()
+    }
+
     /// Waits until every agent sees every node live, and all see one leader.
     pub fn wait_formed(&self) {
         wait_for("a fleet forms", PATIENCE, || {
