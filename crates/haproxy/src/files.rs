@@ -165,11 +165,6 @@ impl Files {
         }
     }
 
-    /// Writes the configuration when no process is about to be started from it.
-    pub(crate) fn write_config(&self, text: &str) -> Result<(), FileError> {
-        write(&self.config(), text)
-    }
-
     /// Removes sockets and pid files of all generations but `kept`.
     pub(crate) fn sweep(&self, kept: &[u64]) {
         for dir in [&self.dir, &self.runtime_dir] {

@@ -41,8 +41,9 @@ pub(crate) fn findings(text: &str, file: &Path, rendered: &Rendered) -> Vec<(Sev
     } else {
         told.into_iter().chain(summaries).collect()
     };
+    let lines: Vec<_> = rendered.body().lines().collect();
     kept.into_iter()
-        .map(|(severity, words)| (severity, locate(&words, &file, rendered)))
+        .map(|(severity, words)| (severity, locate(&words, &file, rendered, &lines)))
         .collect()
 }
 
@@ -88,7 +89,7 @@ fn without_pid(rest: &str) -> &str {
     }
 }
 
-fn locate(words: &str, file: &str, rendered: &Rendered) -> Finding {
+fn locate(words: &str, file: &str, rendered: &Rendered, lines: &[&str]) -> Finding {
     let named = format!("[{file}:");
     let located = words.split_once(&named).and_then(|(before, rest)| {
         let (line, after) = rest.split_once(']')?;
@@ -105,7 +106,7 @@ fn locate(words: &str, file: &str, rendered: &Rendered) -> Finding {
         .trim_start_matches("parsing ");
     let after = after.trim_start_matches([' ', ':']);
     let mut message = format!("{before}{after}");
-    let source = rendered.body().lines().nth(body_line.saturating_sub(1));
+    let source = lines.get(body_line.saturating_sub(1));
     match (origin, source) {
         ("haproxy_cfg", _) => message = format!("line {body_line}: {message}"),
         // A template's author knows neither the line nor its number: HAProxy read what the template became.

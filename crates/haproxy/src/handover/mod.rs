@@ -149,7 +149,8 @@ pub(crate) fn choose(
 /// `firewall` is armed first, `settle` is given to handshakes under way, and it is disarmed when the sockets are closed.
 ///
 /// # Errors
-/// When the firewall cannot be armed, or the process cannot be signalled.
+/// When the process cannot be signalled, or the firewall could not be armed; the process was told to finish even so, since
+/// two that listen would part the connections between them.
 pub(crate) async fn finish(
     old: ProcessId,
     firewall: Option<&DropSyn>,
@@ -157,8 +158,8 @@ pub(crate) async fn finish(
     deadline: Duration,
 ) -> Result<bool, HandoverError> {
     let sockets = listening(old).unwrap_or_default();
-    if let Some(firewall) = firewall {
-        firewall.arm()?;
+    let armed = firewall.map_or(Ok(()), DropSyn::arm);
+    if firewall.is_some() && armed.is_ok() {
         tokio::time::sleep(settle).await;
     }
     let signalled = old.signal(Signal::USR1);
@@ -167,13 +168,13 @@ pub(crate) async fn finish(
         Ok(false) => true,
         Err(_) => false,
     };
-    if let Some(firewall) = firewall {
-        firewall.disarm()?;
-    }
+    let disarmed = firewall.map_or(Ok(()), DropSyn::disarm);
     signalled.map_err(|source| HandoverError::Signal {
         pid: old.pid,
         source,
     })?;
+    armed?;
+    disarmed?;
     Ok(is_closed)
 }
 

@@ -12,6 +12,6 @@ pub(crate) use applied::{
     AppliedState, OurProcess, Restored, find_ours, read_applied, write_applied,
 };
 pub use identity::ProcessId;
-pub(crate) use proc_net::{ListeningSocket, holder_of, listening, still_open};
+pub(crate) use proc_net::{ListeningSocket, holder_of, listening, still_open, strangers};
 pub use start::StartError;
 pub(crate) use start::{Launch, launch};

@@ -64,30 +64,74 @@ pub(crate) fn still_open(process: ProcessId, sockets: &[ListeningSocket]) -> boo
         .any(|socket| inode_of(process.pid, socket.descriptor) == Some(socket.inode))
 }
 
+/// A listening TCP socket of a program that is not ours.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    inode: u64,
+}
+
+impl Stranger {
+    /// The program, such as `nginx (process 812)`, if it can be told.
+    pub(crate) fn name(&self) -> String {
+        holder_of_any(&[self.inode]).unwrap_or_else(|| "another program".to_owned())
+    }
+}
+
+/// The sockets of this machine that listen on TCP and that none of `ours` holds.
+pub(crate) fn strangers(ours: &[ProcessId]) -> Vec<Stranger> {
+    let known: Vec<_> = ours
+        .iter()
+        .flat_map(|process| inodes_of(process.pid))
+        .collect();
+    listening_here()
+        .into_iter()
+        .filter(|(inode, _)| !known.contains(inode))
+        .map(|(inode, address)| Stranger { address, inode })
+        .collect()
+}
+
 /// The program that listens on `port`, such as `nginx (process 812)`, if it can be told.
 pub(crate) fn holder_of(port: u16) -> Option<String> {
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/self/net/{table}")));
-    let inodes: Vec<_> = tables
-        .iter()
-        .flatten()
-        .flat_map(|text| text.lines().skip(1).filter_map(listening_row))
+    let inodes: Vec<_> = listening_here()
+        .into_iter()
         .filter(|(_, address)| address.port() == port)
         .map(|(inode, _)| inode)
         .collect();
+    holder_of_any(&inodes)
+}
+
+fn holder_of_any(inodes: &[u64]) -> Option<String> {
     let pids = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let pid = pids.find(|pid| {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            return false;
-        };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter_map(|descriptor| inode_of(*pid, descriptor))
-            .any(|inode| inodes.contains(&inode))
-    })?;
+    let pid = pids.find(|pid| inodes_of(*pid).iter().any(|inode| inodes.contains(inode)))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("{} (process {pid})", name.trim()))
+}
+
+/// All sockets of our network namespace that listen on TCP, by inode.
+fn listening_here() -> BTreeMap<u64, SocketAddr> {
+    ["tcp", "tcp6"]
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).ok())
+        .flat_map(|text| {
+            let rows = text.lines().skip(1).filter_map(listening_row);
+            rows.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The sockets that a process holds; none when we may not look.
+fn inodes_of(pid: u32) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|descriptor| inode_of(pid, descriptor))
+        .collect()
 }
 
 fn inode_of(pid: u32, descriptor: u32) -> Option<u64> {

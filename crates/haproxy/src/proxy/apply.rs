@@ -13,7 +13,8 @@ use crate::files;
 use crate::handover::{self, Choice, DropSyn, HandoverChoice, HandoverError, Strategy};
 use crate::plan::{Known, Plan, Step};
 use crate::process::{
-    AppliedState, Launch, ProcessId, find_ours, launch, listening, write_applied,
+    AppliedState, Launch, ProcessId, StartError, find_ours, launch, listening, strangers,
+    write_applied,
 };
 use crate::render::{Prelude, Rendered};
 use crate::runtime::{RuntimeError, RuntimeSocket};
@@ -39,9 +40,8 @@ pub struct Applied {
     pub pid: u32,
 }
 
-/// A new process that serves beside the one before it.
-struct Started {
-    current: Current,
+/// How the process before a new one that serves is to hand over.
+struct Handover {
     choice: Option<Choice>,
     firewall: Option<DropSyn>,
 }
@@ -101,12 +101,15 @@ impl Proxy {
         if !is_on_disk {
             self.inspector.check(rendered).await?;
         }
+        if !is_on_disk {
+            self.inspector.files().replace_config(&text)?;
+        }
         if let Err(error) = self.run_steps(&current, rendered, &plan.steps).await {
+            if !is_on_disk {
+                self.restore_file();
+            }
             let reason = format!("{}: {}", plan.reason, error_chain(&error));
             return Ok(Plan::whole(Change::Reload, reason));
-        }
-        if !is_on_disk {
-            self.inspector.files().write_config(&text)?;
         }
         let noted = Current {
             known: Some(known(rendered)),
@@ -159,6 +162,7 @@ impl Proxy {
         revision: Revision,
     ) -> Result<Option<String>, ApplyError> {
         self.inspector.check(rendered).await?;
+        self.refuse_strangers(rendered)?;
         self.generation += 1;
         let generation = self.generation;
         let socket = self.inspector.files().socket(generation);
@@ -199,17 +203,46 @@ impl Proxy {
             Ok(current) => current,
             Err(error) => {
                 self.remove_firewall(firewall.is_some()).await;
-                self.inspector.files().restore_config()?;
+                self.restore_file();
+                self.sweep();
                 return Err(error);
             }
         };
-        self.current.send_replace(Some(current.clone()));
-        let started = Started {
-            current,
-            choice,
-            firewall,
-        };
-        Ok(self.finish_old(started, old).await)
+        self.current.send_replace(Some(current));
+        let handover = Handover { choice, firewall };
+        Ok(self.finish_old(handover, old).await)
+    }
+
+    /// Refuses listeners on which another program listens already. The kernel would refuse most of them; but another
+    /// HAProxy of the same user shares its ports (`SO_REUSEPORT`), and each would get a part of the connections.
+    fn refuse_strangers(&self, rendered: &Rendered) -> Result<(), StartError> {
+        let held = self.current.borrow().clone();
+        let held = held.map(|current| current.listeners).unwrap_or_default();
+        let mut new = rendered
+            .listeners()
+            .iter()
+            .filter(|listener| !held.iter().any(|held| held.is_same_place(listener)))
+            .peekable();
+        if new.peek().is_none() {
+            return Ok(());
+        }
+        let ours = find_ours(self.inspector.files());
+        let ours: Vec<_> = ours.iter().map(|found| found.process).collect();
+        let taken = strangers(&ours);
+        let findings: Vec<_> = new
+            .filter_map(|listener| {
+                let stranger = taken
+                    .iter()
+                    .find(|stranger| listener.overlaps(stranger.address))?;
+                let path = rendered.origin_of_listener(listener).unwrap_or_default();
+                let message = format!("port {} is taken by {}", listener.port, stranger.name());
+                Some(Finding::new(path, message))
+            })
+            .collect();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(StartError::Refused(Findings(findings)))
     }
 
     /// Puts unarmed rules in place if SYNs are to be dropped. Where nobody asked for it by name, a firewall that refuses
@@ -295,23 +328,21 @@ impl Proxy {
     }
 
     /// Lets the old process finish. From here on the new one serves, so that a failure is a remark.
-    async fn finish_old(&mut self, started: Started, old: Option<Current>) -> Option<String> {
+    async fn finish_old(&mut self, handover: Handover, old: Option<Current>) -> Option<String> {
         let old = old?;
         let settle = self.inspector.settings().settle;
         let finished = handover::finish(
             old.process,
-            started.firewall.as_ref(),
+            handover.firewall.as_ref(),
             settle,
             CLOSE_DEADLINE,
         )
         .await;
-        self.remove_firewall(started.firewall.is_some()).await;
+        self.remove_firewall(handover.firewall.is_some()).await;
         self.old.add(old.process, old.generation);
         self.old.look_after();
-        let mut kept: Vec<_> = self.old.generations().collect();
-        kept.push(started.current.generation);
-        self.inspector.files().sweep(&kept);
-        let words = started.choice.map(|choice| choice.to_string())?;
+        self.sweep();
+        let words = handover.choice.map(|choice| choice.to_string())?;
         Some(match finished {
             Ok(true) => words,
             Ok(false) => {
@@ -323,6 +354,25 @@ impl Proxy {
             }
             Err(error) => format!("{words}; but {}", error_chain(&error)),
         })
+    }
+
+    /// Puts the last good file back. That this fails is no reason to hide why it is needed.
+    fn restore_file(&self) {
+        if let Err(error) = self.inspector.files().restore_config() {
+            tracing::error!(error = %error_chain(&error), "the last good configuration could not be put back");
+        }
+    }
+
+    /// Removes sockets and pid files of processes that ended.
+    fn sweep(&self) {
+        let mut kept: Vec<_> = self.old.generations().collect();
+        kept.extend(
+            self.current
+                .borrow()
+                .as_ref()
+                .map(|current| current.generation),
+        );
+        self.inspector.files().sweep(&kept);
     }
 
     /// Tells processes to finish that are ours and that nobody knows of: a cancelled apply left them.

@@ -95,6 +95,15 @@ impl Rendered {
         &self.listeners
     }
 
+    /// The spec path of the bind that makes `listener`.
+    pub(crate) fn origin_of_listener(&self, listener: &Listener) -> Option<&str> {
+        let line = self
+            .body
+            .lines()
+            .position(|line| listener::in_line(line).contains(listener));
+        self.origin(line? + 1)
+    }
+
     /// The servers that the spec has, by backend in the spec's order and by name in it. Servers in raw text are not
     /// among them.
     pub fn servers(&self) -> &[RenderedServer] {

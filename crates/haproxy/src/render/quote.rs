@@ -41,8 +41,10 @@ pub(super) fn split(line: &str) -> Vec<String> {
         match c {
             '\'' => (is_quoted, is_open) = (!is_quoted, true),
             '\\' if !is_quoted => current.extend(chars.next()),
-            ' ' if !is_quoted && is_open => {
-                words.push(std::mem::take(&mut current));
+            ' ' if !is_quoted => {
+                if is_open {
+                    words.push(std::mem::take(&mut current));
+                }
                 is_open = false;
             }
             _ => {

@@ -1,0 +1,201 @@
+//! Reloads that fail: whoever served goes on serving, and says so.
+
+use std::net::{SocketAddr, TcpListener};
+
+use hafleet_haproxy::{ApplyError, HandoverChoice, Proxy};
+use hafleet_model::report::{Change, DataPlaneHealth};
+use rustix::process::Signal;
+
+use crate::sandbox::{Home, apply, is_running, kill, rendered, revision, sandboxed, until};
+use crate::web::{Traffic, application, who};
+
+fn web() -> SocketAddr {
+    "127.0.0.1:8080".parse().unwrap()
+}
+
+fn spec(app: SocketAddr, binds: &str) -> String {
+    format!(
+        "version: 1\nfrontends:\n- {{name: web, binds: [{{port: 8080}}{binds}], default_backend: app}}\nbackends:\n- name: app\n  \
+         servers: [{{name: one, address: 127.0.0.1, port: {}}}]\n",
+        app.port()
+    )
+}
+
+#[test]
+fn a_port_that_another_program_has_costs_nothing_and_names_it() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let before = home.config();
+        let taken = TcpListener::bind("0.0.0.0:8081").unwrap();
+        let sweepable = || std::fs::read_dir(home.path().join("run")).unwrap().count();
+        assert_eq!(sweepable(), 1);
+        let traffic = Traffic::begin(web(), 4);
+        traffic.flows(50).await;
+
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8081, address: node}"));
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        let words = error.to_string();
+        assert!(matches!(error, ApplyError::Start(_)), "{words}");
+        let holder = format!("(process {})", std::process::id());
+        assert!(words.contains("8081") && words.contains(&holder), "{words}");
+        assert!(words.contains("frontends[0]"), "{words}");
+        assert!(!error.is_permanent());
+
+        assert_eq!(home.config(), before, "the last good file");
+        assert_eq!(sweepable(), 1, "no socket of the one that failed");
+        assert_eq!(proxy.applied_revision(), Some(revision(1)));
+        let seen = proxy.observe().await;
+        assert_eq!(
+            (seen.health, seen.pid),
+            (DataPlaneHealth::Up, Some(first.pid))
+        );
+        traffic.flows(50).await;
+        assert_eq!(traffic.end().await, Vec::<String>::new());
+
+        drop(taken);
+        let second = proxy.apply(&wanted, revision(2)).await.unwrap();
+        assert_eq!(second.change, Change::Reload);
+    });
+}
+
+#[test]
+fn another_haproxy_that_would_share_the_port_is_no_prey() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        let other = home.path().join("other.cfg");
+        let text = "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\nfrontend f\n bind :8080\n";
+        std::fs::write(&other, text).unwrap();
+        let started = std::process::Command::new("haproxy")
+            .args(["-D", "-f"])
+            .arg(&other)
+            .status();
+        assert!(started.unwrap().success());
+        let wanted = rendered(&proxy, &spec(a, ""));
+        let error = proxy.apply(&wanted, revision(1)).await.unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("frontends[0].binds[0]: port 8080 is taken by haproxy (process"),
+            "{words}"
+        );
+    });
+}
+
+#[test]
+fn a_bind_that_fails_is_told_in_haproxys_words() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let before = home.config();
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8085, address: 192.0.2.77}"));
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("frontends[0].binds[1]") && words.contains("192.0.2.77:8085"),
+            "{words}"
+        );
+        assert_eq!(
+            (home.config(), proxy.observe().await.pid),
+            (before, Some(first.pid))
+        );
+    });
+}
+
+#[test]
+fn a_new_process_that_does_not_serve_is_ended_and_the_old_one_goes_on() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut settings = home.settings();
+        settings.verify_timeout = std::time::Duration::from_millis(200);
+        let mut proxy = Proxy::open(settings).await.unwrap();
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let before = home.config();
+        let traffic = Traffic::begin(web(), 4);
+        traffic.flows(50).await;
+        // A disabled frontend passes the check and the start, and does not listen.
+        let wanted = rendered(
+            &proxy,
+            &format!(
+                "{}raw: |\n  frontend off\n    disabled\n    bind :8090\n    default_backend app\n",
+                spec(a, "")
+            ),
+        );
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        assert!(matches!(error, ApplyError::Verify(_)), "{error}");
+        assert_eq!(home.config(), before);
+        traffic.flows(50).await;
+        assert_eq!(traffic.end().await, Vec::<String>::new());
+        until("only the old process is left", async || {
+            proxy.observe().await.old_processes == 0
+        })
+        .await;
+        assert_eq!(proxy.observe().await.pid, Some(first.pid));
+    });
+}
+
+#[test]
+fn a_crashed_haproxy_is_seen_and_started_again() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        kill(first.pid, Signal::KILL);
+        until("it is dead", async || !is_running(first.pid)).await;
+        let seen = proxy.observe().await;
+        assert_eq!((seen.health, seen.pid), (DataPlaneHealth::Down, None));
+        assert_eq!(proxy.applied_revision(), None);
+        let again = apply(&mut proxy, &spec(a, ""), 1).await;
+        assert_eq!(again.change, Change::Start);
+        assert_eq!(who(web(), "x", "/").await, "a");
+    });
+}
+
+#[test]
+fn a_hung_haproxy_is_down() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        std::fs::remove_file(home.path().join("run/haproxy-1.sock")).unwrap();
+        assert_eq!(
+            proxy.observe().await.health,
+            DataPlaneHealth::Down,
+            "nobody can ask it"
+        );
+        let mended = apply(&mut proxy, &spec(a, ""), 2).await;
+        assert_eq!(mended.change, Change::Reload);
+        assert!(!mended.handover.unwrap().starts_with("pass-fds"));
+        until("the old process ends", async || !is_running(first.pid)).await;
+        assert_eq!(proxy.observe().await.health, DataPlaneHealth::Up);
+    });
+}
+
+#[test]
+fn a_handover_that_cannot_be_had_is_refused_before_anything_is_touched() {
+    sandboxed(async || {
+        let home = Home::new();
+        let a = application("a").await;
+        let mut settings = home.settings();
+        settings.handover = HandoverChoice::PassFds;
+        let mut proxy = Proxy::open(settings).await.unwrap();
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        std::fs::remove_file(home.path().join("run/haproxy-1.sock")).unwrap();
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8085}"));
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        assert!(
+            error.is_permanent() && error.to_string().contains("pass-fds"),
+            "{error}"
+        );
+        assert!(is_running(first.pid));
+        assert_eq!(who(web(), "x", "/").await, "a");
+    });
+}

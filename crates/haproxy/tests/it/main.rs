@@ -1,0 +1,10 @@
+//! One HAProxy in a network and process namespace of its own: nothing is shared between tests, and nothing is left behind.
+
+mod adoption;
+mod checking;
+mod drop_syn;
+mod failing;
+mod reloading;
+mod routing;
+mod sandbox;
+mod web;

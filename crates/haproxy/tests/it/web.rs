@@ -1,0 +1,149 @@
+//! Applications that say their name, and clients that ask for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Starts an application on a free port of 127.0.0.1 that answers every request with `name`.
+pub(crate) async fn application(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, name));
+        }
+    });
+    address
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str) -> io::Result<()> {
+    loop {
+        if head(&mut stream).await?.is_empty() {
+            return Ok(());
+        }
+        let length = name.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// Reads to the empty line; empty when the other side is done.
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => bytes.push(byte),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && bytes.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+/// A request on a connection of its own; `extra` is further header lines.
+pub(crate) async fn ask(to: SocketAddr, host: &str, path: &str, extra: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(to).await?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    answer(&mut stream).await
+}
+
+/// Reads an answer from a connection that closes after it.
+pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
+    let head = head(stream).await?;
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1));
+    let status = status
+        .and_then(|status| status.parse().ok())
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let mut body = String::new();
+    stream.read_to_string(&mut body).await?;
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
+}
+
+/// Who answers `path` of `host`; an answer other than 200 is its status.
+pub(crate) async fn who(to: SocketAddr, host: &str, path: &str) -> String {
+    match ask(to, host, path, "").await {
+        Ok(answer) if answer.status == 200 => answer.body,
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Clients that ask all the time, each time on a new connection, until they are stopped.
+pub(crate) struct Traffic {
+    clients: JoinSet<Vec<String>>,
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    /// Begins `clients` clients of `to`.
+    pub(crate) fn begin(to: SocketAddr, clients: usize) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let mut set = JoinSet::new();
+        for _ in 0..clients {
+            let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+            set.spawn(async move {
+                let mut failures = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    match tokio::time::timeout(Duration::from_secs(5), ask(to, "x", "/", "")).await
+                    {
+                        Ok(Ok(answer)) if answer.status == 200 => {
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                        other => failures.push(format!("{other:?}")),
+                    }
+                }
+                failures
+            });
+        }
+        Self {
+            clients: set,
+            is_over,
+            answered,
+        }
+    }
+
+    /// Requests that were answered so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `more` requests than now were answered.
+    pub(crate) async fn flows(&self, more: u64) {
+        let goal = self.answered() + more;
+        crate::sandbox::until("requests are answered", async || self.answered() >= goal).await;
+    }
+
+    /// Stops the clients; what failed.
+    pub(crate) async fn end(self) -> Vec<String> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.clients.join_all().await.concat()
+    }
+}
