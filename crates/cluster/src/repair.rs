@@ -3,7 +3,7 @@
 //! Pushes are fast and may miss a node; what peers say they hold never does. Bodies come from whoever has them, with
 //! their digests verified.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,8 @@ struct Course {
     wanted: Option<(Stamp, Instant)>,
     /// Not before then, after this many failures.
     pause: Option<(Instant, u32)>,
+    /// Missing revisions that none of these peers has any more.
+    unobtainable: (Vec<NodeId>, HashSet<Stamp>),
 }
 
 impl Repairer {
@@ -174,27 +176,34 @@ impl Repairer {
         if let Some((until, _)) = course.pause.filter(|(until, _)| now < *until) {
             return Some(until - now);
         }
-        let missing = self.documents.missing(kind).unwrap_or_default();
-        if missing.is_empty() {
-            course.pause = None;
-            return None;
-        }
         let holders: Vec<_> = view
             .live_peers()
             .map(|member| member.report.id.clone())
             .collect();
-        let mut result = Ok(());
+        if course.unobtainable.0 != holders {
+            course.unobtainable = (holders.clone(), HashSet::new());
+        }
+        let mut missing = self.documents.missing(kind).unwrap_or_default();
+        missing.retain(|stamp| !course.unobtainable.1.contains(stamp));
+        if missing.is_empty() || holders.is_empty() {
+            course.pause = None;
+            return None;
+        }
         for stamp in missing.into_iter().rev().take(BATCH) {
-            result = self.fetch_from(kind, stamp, &holders).await;
-            if result.is_err() {
-                break;
+            match self.fetch_from(kind, stamp, &holders).await {
+                Ok(()) => {}
+                Err(RepairError::Ask(AskError::NotFound)) => {
+                    tracing::info!(%kind, %stamp, "no peer has this revision any more");
+                    course.unobtainable.1.insert(stamp);
+                }
+                Err(error) => return self.settle(kind, course, Err(error)),
             }
         }
-        let is_done = result.is_ok();
-        self.settle(kind, course, result)
-            .or(is_done.then_some(Duration::ZERO))
+        course.pause = None;
+        Some(Duration::ZERO)
     }
 
+    /// Fetches `stamp` from the first of `holders` that has it. "Not found" is the answer only when all say so.
     async fn fetch_from(
         &self,
         kind: DocumentKind,
@@ -207,12 +216,18 @@ impl Repairer {
                 continue;
             };
             let peer = Peer::new(channel, FETCH_DEADLINE);
-            result = tokio::select! {
+            let fetched = tokio::select! {
                 () = self.stop.cancelled() => Err(RepairError::Stopping),
                 fetched = fetch(&self.documents, peer, kind, Some(stamp)) => fetched,
             };
-            if result.is_ok() {
-                break;
+            match (&fetched, &result) {
+                (Ok(()), _) => return Ok(()),
+                // Another failure says more: that peer may have it.
+                (
+                    Err(RepairError::Ask(AskError::NotFound)),
+                    Err(RepairError::Ask(_) | RepairError::Adopt(_)),
+                ) => {}
+                _ => result = fetched,
             }
         }
         result

@@ -3,3 +3,6 @@
 pub(crate) mod client;
 pub(crate) mod server;
 pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;

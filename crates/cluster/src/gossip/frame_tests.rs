@@ -53,6 +53,7 @@ impl Message {
     }
 }
 
+#[derive(Debug)]
 enum Operation<'a> {
     Node(ChitchatId, u64, u64),
     Value(&'a str, &'a str, u64, u8),
@@ -109,7 +110,6 @@ fn what_chitchat_says_passes() {
 
 #[test]
 fn a_last_version_below_its_values_is_refused() {
-    // This one stops chitchat 0.11.2 by a failed assertion when it is applied.
     let changes = [
         Operation::Node(node("a", 1), 0, 0),
         Operation::Value("k", "v", 10, 0),
@@ -121,6 +121,23 @@ fn a_last_version_below_its_values_is_refused() {
             what: "a last version"
         }
     );
+}
+
+/// Should chitchat learn to refuse this itself, the rule can go.
+#[test]
+fn such_a_last_version_does_stop_chitchat() {
+    let everyone = Message::new(0)
+        .digest(&[(node("a", 1), [1, 0, 0])])
+        .put(&"shop".to_owned());
+    let changes = [
+        Operation::Node(node("a", 1), 0, 0),
+        Operation::Value("k", "v", 10, 0),
+        Operation::Last(5),
+    ];
+    let messages = [everyone, Message::new(2).delta(&changes)];
+    let messages =
+        messages.map(|message| ChitchatMessage::deserialize(&mut message.0.as_slice()).unwrap());
+    assert!(!survives(messages.into()));
 }
 
 #[test]

@@ -136,10 +136,7 @@ impl Store {
                 tables.lose(*stamp, change.now_ms)?;
             }
             for stamp in &change.between {
-                tables.put_line(&LineRecord {
-                    stamp: *stamp,
-                    header: None,
-                })?;
+                tables.put_between(*stamp)?;
             }
             if let Some(document) = &change.put {
                 tables.put(document)?;
@@ -184,6 +181,22 @@ impl<'t> Tables<'t> {
         self.conflicts
             .remove((kind, term, sequence, digest_text(stamp.digest).as_str()))?;
         Ok(())
+    }
+
+    /// A revision enters the line by its stamp. If it was a conflict, the rest of it is here and is one no longer.
+    fn put_between(&mut self, stamp: Stamp) -> Result<(), Failure> {
+        let (kind, term, sequence) = line_key(self.kind, stamp.revision);
+        let digest = digest_text(stamp.digest);
+        let removed = self
+            .conflicts
+            .remove((kind, term, sequence, digest.as_str()))?;
+        let conflict = removed
+            .map(|conflict| serde_json::from_str::<Conflict>(conflict.value()))
+            .transpose()?;
+        self.put_line(&LineRecord {
+            stamp,
+            header: conflict.map(|conflict| conflict.header),
+        })
     }
 
     fn put_line(&mut self, record: &LineRecord) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
 //! A fleet in one process.
+#![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -99,16 +100,27 @@ pub struct Fleet {
     authority: Authority,
     homes: BTreeMap<NodeId, Home>,
     running: BTreeMap<NodeId, Node>,
+    timing: Timing,
 }
 
 impl Fleet {
-    /// Starts `count` nodes that all have each other as seeds.
+    /// Starts `count` nodes that all have each other as seeds, and that move ten times as fast as in production.
     pub async fn of(count: usize) -> Self {
+        let timing = Timing {
+            settle_refused: Duration::from_millis(300),
+            ..Timing::from_interval(Duration::from_millis(100))
+        };
+        Self::with_timing(count, timing).await
+    }
+
+    /// Starts `count` nodes that all have each other as seeds.
+    pub async fn with_timing(count: usize, timing: Timing) -> Self {
         let authority = Authority::create(FleetName::new("test").unwrap()).unwrap();
         let mut fleet = Self {
             authority,
             homes: BTreeMap::new(),
             running: BTreeMap::new(),
+            timing,
         };
         let mut listeners = Vec::new();
         for number in 1..=count {
@@ -150,7 +162,7 @@ impl Fleet {
             .values()
             .map(|home| home.address.to_string())
             .collect();
-        let node = start_node(id, home, seeds, listener).await;
+        let node = start_node(id, home, seeds, listener, self.timing).await;
         self.running.insert(id.clone(), node);
     }
 
@@ -229,7 +241,7 @@ impl Fleet {
             .values()
             .map(|home| home.address.to_string())
             .collect();
-        start_node(&id, &home, seeds, listener).await
+        start_node(&id, &home, seeds, listener, self.timing).await
     }
 }
 
@@ -245,14 +257,16 @@ async fn bind_again(address: SocketAddr) -> TcpListener {
     bound.await.unwrap()
 }
 
-async fn start_node(id: &NodeId, home: &Home, seeds: Vec<String>, listener: TcpListener) -> Node {
+async fn start_node(
+    id: &NodeId,
+    home: &Home,
+    seeds: Vec<String>,
+    listener: TcpListener,
+    timing: Timing,
+) -> Node {
     let config = ClusterConfig {
         seeds,
-        timing: Timing {
-            settle_refused: Duration::from_millis(300),
-            stall: Duration::from_secs(1),
-            ..Timing::from_interval(Duration::from_millis(100))
-        },
+        timing,
         ..ClusterConfig::new(FleetName::new("test").unwrap(), id.clone(), home.address)
     };
     let store = Store::open(home.directory.path().join("state.redb")).unwrap();

@@ -1,0 +1,341 @@
+//! What a node makes of peers that misbehave, over real connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hafleet_identity::{
+    Authority, Credentials, Expected, IdentityFiles, Incoming, IssueRequest, PersonName, Principal,
+    connect,
+};
+use hafleet_model::{Digest, FleetName, NodeId};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::client::peer_client;
+use crate::proto::peer_client::PeerClient;
+use crate::{Cluster, ClusterConfig, Expect, Store, Timing, WriteRequest, proto};
+
+struct Scene {
+    authority: Authority,
+    cluster: Cluster,
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn credentials(authority: &Authority, request: &IssueRequest) -> Arc<Credentials> {
+    let issued = authority.issue(request).unwrap();
+    let pem = [
+        authority.certificate_pem(),
+        &issued.certificate_pem,
+        &issued.key_pem,
+    ]
+    .map(str::as_bytes);
+    let files = IdentityFiles::from_directory("test".as_ref());
+    Arc::new(Credentials::from_pem(pem, &files, SystemTime::now()).unwrap())
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let fleet = FleetName::new("shop").unwrap();
+        let authority = Authority::create(fleet.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = credentials(
+            &authority,
+            &IssueRequest::node(node("me"), vec![address.ip()]),
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("state.redb")).unwrap();
+        let config = ClusterConfig {
+            timing: Timing::from_interval(Duration::from_millis(100)),
+            ..ClusterConfig::new(fleet, node("me"), address)
+        };
+        let incoming = Incoming::new(listener, &own).unwrap();
+        let (cluster, peers) = Cluster::start(config, store, own).await.unwrap();
+        let serving = tokio::spawn(async move {
+            let _ = tonic::transport::Server::builder()
+                .add_service(peers)
+                .serve_with_incoming(incoming)
+                .await;
+        });
+        Self {
+            authority,
+            cluster,
+            address,
+            serving,
+            _directory: directory,
+        }
+    }
+
+    async fn client(&self, request: &IssueRequest) -> PeerClient<Channel> {
+        let credentials = credentials(&self.authority, request);
+        let connection = connect(&credentials, &self.address.to_string(), Expected::AnyNode)
+            .await
+            .unwrap();
+        peer_client(connection.channel)
+    }
+
+    async fn peer(&self) -> PeerClient<Channel> {
+        self.client(&IssueRequest::node(
+            node("peer"),
+            vec!["10.9.9.9".parse().unwrap()],
+        ))
+        .await
+    }
+
+    async fn gossip(&self, frames: Vec<proto::Frame>) -> Status {
+        self.peer()
+            .await
+            .gossip(tokio_stream::iter(frames))
+            .await
+            .unwrap_err()
+    }
+
+    /// The node is as well as ever: it leads, writes, and nothing has died.
+    async fn is_well(&self) {
+        let mut view = self.cluster.view();
+        let leads = tokio::time::timeout(
+            Duration::from_secs(20),
+            view.wait_for(|view| view.leadership.is_leader()),
+        );
+        leads.await.unwrap().unwrap();
+        let request = WriteRequest {
+            kind: hafleet_model::DocumentKind::Spec,
+            body: "x".into(),
+            expect: Expect::Any,
+            author: String::new(),
+            comment: String::new(),
+            force: true,
+        };
+        self.cluster.write(request).await.unwrap();
+        let failed = tokio::time::timeout(Duration::ZERO, self.cluster.failed()).await;
+        assert!(failed.is_err(), "{failed:?}");
+    }
+}
+
+fn opening(address: &str) -> proto::Frame {
+    let opening = proto::Opening {
+        address: address.to_owned(),
+    };
+    proto::Frame {
+        content: Some(proto::frame::Content::Opening(opening)),
+    }
+}
+
+fn gossip(bytes: Vec<u8>) -> proto::Frame {
+    proto::Frame {
+        content: Some(proto::frame::Content::Gossip(bytes.into())),
+    }
+}
+
+#[tokio::test]
+async fn malformed_gossip_is_refused_and_everything_goes_on() {
+    let scene = Scene::new().await;
+    let ours = "10.9.9.9:4433";
+    let cases = [
+        (
+            vec![],
+            Code::InvalidArgument,
+            "the first frame must be the opening",
+        ),
+        (
+            vec![gossip(vec![1])],
+            Code::InvalidArgument,
+            "the first frame must be the opening",
+        ),
+        (
+            vec![opening("nowhere")],
+            Code::InvalidArgument,
+            "not IP:PORT",
+        ),
+        (
+            vec![opening("10.1.1.1:4433")],
+            Code::PermissionDenied,
+            "not in the certificate",
+        ),
+        (
+            vec![opening(ours), opening(ours)],
+            Code::InvalidArgument,
+            "a second opening",
+        ),
+        (
+            vec![opening(ours), proto::Frame { content: None }],
+            Code::InvalidArgument,
+            "it is empty",
+        ),
+        (
+            vec![opening(ours), gossip(vec![7; 20])],
+            Code::InvalidArgument,
+            "not a gossip message",
+        ),
+        (
+            vec![opening(ours), gossip(vec![0; 65_508])],
+            Code::InvalidArgument,
+            "65508 bytes",
+        ),
+    ];
+    for (frames, code, words) in cases {
+        let status = scene.gossip(frames).await;
+        assert_eq!(status.code(), code, "{status:?}");
+        assert!(
+            status.message().contains(words),
+            "{status:?} does not say {words:?}"
+        );
+    }
+    assert_eq!(scene.cluster.refused_frames(), 4);
+    scene.is_well().await;
+}
+
+#[tokio::test]
+async fn a_person_may_not_speak_as_a_peer() {
+    let scene = Scene::new().await;
+    let ada = Principal::Person {
+        name: PersonName::new("ada").unwrap(),
+        role: hafleet_identity::Role::Admin,
+    };
+    let mut client = scene.client(&IssueRequest::new(ada)).await;
+    let status = client
+        .heads(proto::HeadsRequest { term: 1 })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let status = client
+        .gossip(tokio_stream::iter([opening("10.9.9.9:1")]))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let request = proto::FetchDocumentRequest {
+        kind: "secrets".into(),
+        stamp: None,
+    };
+    let status = client.fetch_document(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+fn document(term: u64, sequence: u64, body: &str) -> proto::Document {
+    let stamp = |sequence| proto::Stamp {
+        term,
+        sequence,
+        digest: Digest::of(b"one").to_string(),
+    };
+    let header = proto::Header {
+        kind: "spec".into(),
+        stamp: Some(stamp(sequence)),
+        parent: (sequence > 1).then(|| stamp(sequence - 1)),
+        author: "ada".into(),
+        comment: String::new(),
+        written_at_ms: 0,
+    };
+    proto::Document {
+        header: Some(header),
+        body: body.into(),
+    }
+}
+
+fn push(term: u64, document: proto::Document) -> proto::StoreDocumentRequest {
+    proto::StoreDocumentRequest {
+        term,
+        document: Some(document),
+        ancestry: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn pushes_that_make_no_sense_are_refused() {
+    let scene = Scene::new().await;
+    let mut peer = scene.peer().await;
+    let headless = proto::Document {
+        header: None,
+        body: String::new(),
+    };
+    let mut of_itself = push(5, document(5, 2, "one"));
+    of_itself.ancestry = vec![
+        of_itself
+            .document
+            .clone()
+            .unwrap()
+            .header
+            .unwrap()
+            .stamp
+            .unwrap(),
+    ];
+    let mut unknown = document(5, 1, "one");
+    unknown.header.as_mut().unwrap().kind = "dreams".into();
+    let cases = [
+        push(5, headless),
+        push(5, document(5, 1, "another body")),
+        push(5, document(5, 0, "one")),
+        push(5, document(6, 1, "one")),
+        push(u64::MAX, document(5, 1, "one")),
+        push(5, unknown),
+        of_itself,
+    ];
+    for case in cases {
+        let status = peer.store_document(case.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{case:?}: {status:?}");
+    }
+    let status = peer
+        .heads(proto::HeadsRequest { term: u64::MAX })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    scene.is_well().await;
+}
+
+#[tokio::test]
+async fn a_node_stores_for_no_leader_earlier_than_one_it_knows() {
+    let scene = Scene::new().await;
+    let mut peer = scene.peer().await;
+    peer.heads(proto::HeadsRequest { term: 9 }).await.unwrap();
+    let status = peer
+        .store_document(push(8, document(8, 1, "one")))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let status = peer
+        .heads(proto::HeadsRequest { term: 8 })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let reply = peer
+        .store_document(push(9, document(9, 1, "one")))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(reply.outcome(), proto::Outcome::Stored);
+    let heads = peer
+        .heads(proto::HeadsRequest { term: 9 })
+        .await
+        .unwrap()
+        .into_inner()
+        .heads;
+    assert_eq!(heads[0].stamp.as_ref().unwrap().term, 9);
+    let request = proto::FetchDocumentRequest {
+        kind: "spec".into(),
+        stamp: None,
+    };
+    let fetched = peer.fetch_document(request).await.unwrap().into_inner();
+    assert_eq!(fetched.document.unwrap().body, "one");
+    // And it leads above that from then on.
+    let mut view = scene.cluster.view();
+    let leads = view.wait_for(|view| view.leadership.is_leader() && view.leadership.term.0 > 9);
+    tokio::time::timeout(Duration::from_secs(20), leads)
+        .await
+        .unwrap()
+        .unwrap();
+}
