@@ -267,10 +267,10 @@ impl Documents {
         if !is_known {
             match reason {
                 ConflictReason::Divergent => {
-                    tracing::error!(%kind, %stamp, "two bodies bear the same revision")
+                    tracing::error!(%kind, %stamp, "two bodies bear the same revision");
                 }
                 ConflictReason::Fork => {
-                    tracing::warn!(%kind, %stamp, "a revision lost against a later one")
+                    tracing::warn!(%kind, %stamp, "a revision lost against a later one");
                 }
             }
             let change = Change {

@@ -301,10 +301,10 @@ impl Writer {
             match outcome {
                 Ok(PushOutcome::Stored) => stored_by.push(id),
                 Ok(other) => {
-                    tracing::warn!(node = %id, stamp = %document.stamp(), ?other, "a push was not stored")
+                    tracing::warn!(node = %id, stamp = %document.stamp(), ?other, "a push was not stored");
                 }
                 Err(error) => {
-                    tracing::warn!(node = %id, stamp = %document.stamp(), %error, "a push failed")
+                    tracing::warn!(node = %id, stamp = %document.stamp(), %error, "a push failed");
                 }
             }
         }

@@ -15,6 +15,7 @@ pub(crate) enum WireError {
     Bad { field: &'static str, reason: String },
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn bad(field: &'static str, reason: impl ToString) -> WireError {
     WireError::Bad {
         field,

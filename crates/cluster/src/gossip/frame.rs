@@ -55,6 +55,7 @@ pub(crate) enum FrameError {
     TooManyNodes,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn malformed(reason: impl ToString) -> FrameError {
     FrameError::Malformed {
         reason: reason.to_string(),

@@ -84,6 +84,10 @@ impl Operation<'_> {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "reads better where it is called"
+)]
 fn refused(message: Message) -> FrameError {
     rules().check(&message.0).unwrap_err()
 }

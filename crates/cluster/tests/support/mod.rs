@@ -1,5 +1,6 @@
 //! A fleet in one process.
 #![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "only tests use it")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
