@@ -15,7 +15,7 @@ mod drop_syn;
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ use crate::process::{ListeningSocket, ProcessId, listening, still_open};
 pub(crate) use capability::can_drop_syn;
 pub use drop_syn::FirewallError;
 pub(crate) use drop_syn::{DropSyn, MAX_SETTLE, chain_name};
+
+/// How long after arming rules they are armed again, if the old process still has its sockets open.
+const ARM_AGAIN: Duration = Duration::from_millis(500);
 
 /// How the old process hands over to the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +167,7 @@ pub(crate) async fn finish(
     }
     let signalled = old.signal(Signal::USR1);
     let is_closed = match &signalled {
-        Ok(true) => closed_within(old, &sockets, deadline).await,
+        Ok(true) => closed_within(old, &sockets, firewall, deadline).await,
         Ok(false) => true,
         Err(_) => false,
     };
@@ -178,10 +181,22 @@ pub(crate) async fn finish(
     Ok(is_closed)
 }
 
-async fn closed_within(old: ProcessId, sockets: &[ListeningSocket], deadline: Duration) -> bool {
+/// Waits until the sockets are closed; whether they were within `deadline`. On a starved machine that can take longer than
+/// rules stay armed, so they are armed anew meanwhile.
+async fn closed_within(
+    old: ProcessId,
+    sockets: &[ListeningSocket],
+    firewall: Option<&DropSyn>,
+    deadline: Duration,
+) -> bool {
     let closed = async {
         let mut pause = tokio::time::interval(Duration::from_millis(1));
+        let mut armed = Instant::now();
         while still_open(old, sockets) {
+            if let Some(firewall) = firewall.filter(|_| armed.elapsed() > ARM_AGAIN) {
+                let _ = firewall.arm();
+                armed = Instant::now();
+            }
             pause.tick().await;
         }
     };

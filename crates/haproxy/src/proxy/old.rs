@@ -75,3 +75,30 @@ impl OldProcesses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_of_too_many_are_ended() {
+        let mut old = OldProcesses::default();
+        let mut children = Vec::new();
+        for generation in 0..12 {
+            let child = Command::new("sleep").arg("60").spawn().unwrap();
+            old.add(ProcessId::of(child.id()).unwrap(), generation);
+            children.push(child);
+        }
+        old.look_after();
+        for child in &mut children[..2] {
+            assert!(!child.wait().unwrap().success());
+        }
+        old.look_after();
+        assert_eq!(old.count(), 10);
+        assert_eq!(old.generations().next(), Some(2));
+        old.end(Duration::ZERO).await;
+        assert_eq!(old.count(), 0);
+    }
+}

@@ -63,6 +63,10 @@ fn every_feature_passes() {
             "{port: 1, address: node}, {port: 2, address: 127.0.0.9}, {port: 3, address: ::1}, {port: 4, address: '::', accept_proxy: true}, \
              {port: 5, tls: {certificates: [a.pem], alpn: [h2], min_version: TLSv1.0, client_ca: a.pem}}",
         ));
+        specs.push(spec(
+            ", mode: tcp",
+            ", mode: tcp, health_check: {type: http}",
+        ));
         specs.push("version: 1\nglobal: {maxconn: 9, threads: 1, user: root, group: root, hard_stop_after: 1h}\ndefaults: {maxconn: 5}\n".into());
         for text in specs {
             let found = proxy.check(&rendered(&proxy, &text)).await;

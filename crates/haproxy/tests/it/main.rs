@@ -1,5 +1,7 @@
 //! One HAProxy in a network and process namespace of its own: nothing is shared between tests, and nothing is left behind.
 
+#![cfg(test)]
+
 mod adoption;
 mod checking;
 mod drop_syn;

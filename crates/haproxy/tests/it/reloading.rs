@@ -114,10 +114,9 @@ async fn reload_under_traffic(choice: HandoverChoice) -> (Vec<String>, u64) {
             &format!(", maxconn: {}", 1000 + sequence),
             &[("one", a, 100)],
         );
-        assert_eq!(
-            apply(&mut proxy, &text, sequence).await.change,
-            Change::Reload
-        );
+        let applied = apply(&mut proxy, &text, sequence).await;
+        assert_eq!(applied.change, Change::Reload);
+        println!("{choice:?}: {:?}", applied.duration);
     }
     traffic.flows(100).await;
     let answered = traffic.answered();

@@ -25,7 +25,7 @@ pub(crate) async fn application(name: &'static str) -> SocketAddr {
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str) -> io::Result<()> {
     loop {
-        if head(&mut stream).await?.is_empty() {
+        if request(&mut stream).await?.is_empty() {
             return Ok(());
         }
         let length = name.len();
@@ -34,17 +34,16 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str) -> i
     }
 }
 
-/// Reads to the empty line; empty when the other side is done.
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
+/// Reads a request without a body; empty when the other side is done.
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => bytes.push(byte),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && bytes.is_empty() => break,
-            Err(error) => return Err(error),
+        if stream.read_buf(&mut bytes).await? == 0 {
+            bytes.clear();
+            break;
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
 /// An answer.
@@ -61,27 +60,23 @@ pub(crate) async fn ask(to: SocketAddr, host: &str, path: &str, extra: &str) -> 
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n");
     stream.write_all(request.as_bytes()).await?;
-    answer(&mut stream).await
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    answer(&text).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Reads an answer from a connection that closes after it.
-pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
-    let head = head(stream).await?;
+fn answer(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
-    let status = status
-        .and_then(|status| status.parse().ok())
-        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let mut body = String::new();
-    stream.read_to_string(&mut body).await?;
-    Ok(Answer {
-        status,
+    Some(Answer {
+        status: status?.parse().ok()?,
         headers,
-        body,
+        body: body.to_owned(),
     })
 }
 
@@ -94,7 +89,7 @@ pub(crate) async fn who(to: SocketAddr, host: &str, path: &str) -> String {
     }
 }
 
-/// Clients that ask all the time, each time on a new connection, until they are stopped.
+/// Clients that ask every few milliseconds, each time on a new connection, until they are stopped.
 pub(crate) struct Traffic {
     clients: JoinSet<Vec<String>>,
     is_over: Arc<AtomicBool>,
@@ -111,7 +106,9 @@ impl Traffic {
             let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
             set.spawn(async move {
                 let mut failures = Vec::new();
+                let mut pace = tokio::time::interval(Duration::from_millis(5));
                 while !is_over.load(Ordering::Relaxed) {
+                    pace.tick().await;
                     match tokio::time::timeout(Duration::from_secs(5), ask(to, "x", "/", "")).await
                     {
                         Ok(Ok(answer)) if answer.status == 200 => {
