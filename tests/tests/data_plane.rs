@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hafleet_api::v1;
 use hafleet_tests::agent::Settings;
@@ -105,6 +105,75 @@ fn reloads_under_load_lose_nothing() {
     );
     for number in fleet.numbers() {
         fleet.node(number).haproxy();
+    }
+}
+
+#[test]
+fn idle_connections_survive_a_reload_for_one_more_request() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, _) = Fleet::serving();
+    for round in 0..3 {
+        let mut kept = Kept::open(fleet.outside(), fleet.node(1).traffic()).expect("a connection");
+        kept.ask("/").expect("an answer");
+        let marker = format!("round-{round}");
+        let revision = fleet.apply(1, &fleet.spec(&marker));
+        fleet.wait_converged(&revision);
+        fleet.wait_served(&marker);
+        kept.ask("/").expect("an answer by the old process");
+    }
+}
+
+#[test]
+fn an_agent_killed_in_the_middle_of_reloads_costs_nothing() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, _) = Fleet::serving();
+    let (victim, leader) = (fleet.follower(), fleet.leader());
+    let load = load(&fleet, 150);
+    for round in 0_u32..12 {
+        let marker = format!("round-{round}");
+        fleet.apply(leader, &fleet.spec(&marker));
+        let (begun, moment) = (Instant::now(), Duration::from_millis(25) * round);
+        wait_until("a moment within the reload comes", PATIENCE, || {
+            begun.elapsed() >= moment
+        });
+        fleet.kill_agent(victim);
+        assert!(fleet.ask(victim).is_ok(), "round {round}");
+        fleet.restart(victim);
+        fleet.wait_served(&marker);
+    }
+    fleet.node(victim).haproxy();
+    let outcome = load.stop();
+    assert_eq!(outcome.failed(), 0, "{outcome}");
+}
+
+#[test]
+fn an_agent_killed_while_it_drops_syns_stops_no_traffic() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let drop_syn = |settings: &mut Settings| {
+        settings.haproxy.push("handover = \"drop-syn\"".into());
+    };
+    let fleet = Fleet::builder().nodes(1).settings(drop_syn).start();
+    let first = fleet.apply(1, &fleet.spec("first"));
+    fleet.wait_converged(&first);
+    for round in 0_u32..12 {
+        let marker = format!("round-{round}");
+        fleet.apply(1, &fleet.spec(&marker));
+        let (begun, moment) = (Instant::now(), Duration::from_millis(35) * round);
+        wait_until("a moment within the handover comes", PATIENCE, || {
+            begun.elapsed() >= moment
+        });
+        fleet.kill_agent(1);
+        // Without an agent: whatever rule it left has to lose its force by itself.
+        wait_for("traffic flows", Duration::from_secs(10), || fleet.ask(1));
+        fleet.restart(1);
+        fleet.wait_formed();
+        fleet.wait_served(&marker);
     }
 }
 

@@ -250,6 +250,56 @@ fn the_last_acknowledged_spec_serves_before_the_agents_have_met() {
 }
 
 #[test]
+fn a_node_whose_disk_was_replaced_gets_everything_again() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, _) = Fleet::serving();
+    let (leader, victim) = (fleet.leader(), fleet.follower());
+    let second = fleet.apply(leader, &fleet.spec("second"));
+    fleet.wait_converged(&second);
+    fleet.kill_agent(victim);
+    fleet.node(victim).haproxy().kill();
+    let home = &fleet.node(victim).settings().home;
+    std::fs::remove_dir_all(home.join("data")).expect("the node's disk");
+    std::fs::remove_dir_all(home.join("run")).expect("the node's disk");
+
+    fleet.restart(victim);
+    fleet.wait_formed();
+    fleet.wait_converged(&second);
+    fleet.assert_serves(victim, "second");
+    assert_eq!(fleet.leader(), leader);
+    let third = apply_when_possible(&fleet, &[victim], &fleet.spec("third"));
+    fleet.wait_converged(&third);
+    assert_eq!(history(&fleet, victim).conflicts.len(), 0);
+}
+
+#[test]
+fn a_leader_whose_disk_was_replaced_gets_everything_again() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, _) = Fleet::serving();
+    let victim = fleet.leader();
+    let second = fleet.apply(victim, &fleet.spec("second"));
+    fleet.wait_converged(&second);
+    fleet.kill_agent(victim);
+    let home = &fleet.node(victim).settings().home;
+    std::fs::remove_dir_all(home.join("data")).expect("the node's disk");
+
+    // It is back before the others have missed it.
+    fleet.restart(victim);
+    fleet.wait_formed();
+    fleet.wait_converged(&second);
+    let third = apply_when_possible(&fleet, &[victim], &fleet.spec("third"));
+    fleet.wait_converged(&third);
+    fleet.wait_served("third");
+    for number in fleet.numbers() {
+        assert_eq!(history(&fleet, number).conflicts.len(), 0, "node {number}");
+    }
+}
+
+#[test]
 fn a_node_that_leaves_goes_at_once_and_its_haproxy_stays() {
     if !can_make_namespaces() {
         return;

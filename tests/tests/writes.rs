@@ -137,6 +137,40 @@ fn a_plan_says_what_each_node_would_do_and_does_nothing() {
 }
 
 #[test]
+fn of_many_writes_that_expect_the_same_revision_one_wins() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, first) = Fleet::serving();
+    let write = &|number: usize| {
+        let spec = fleet.spec(&format!("writer-{number}"));
+        let via = fleet.client_of(1 + number % 3);
+        via.apply(&spec, &["--expect", &first]).code
+    };
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..9)
+            .map(|number| scope.spawn(move || write(number)))
+            .collect();
+        writers
+            .into_iter()
+            .filter_map(|writer| writer.join().ok())
+            .collect()
+    });
+    assert_eq!(
+        codes.iter().filter(|code| **code == Some(0)).count(),
+        1,
+        "{codes:?}"
+    );
+    assert_eq!(
+        codes.iter().filter(|code| **code == Some(3)).count(),
+        8,
+        "{codes:?}"
+    );
+    assert_eq!(revisions(&fleet).len(), 2);
+    fleet.wait_converged(&fleet.current(1));
+}
+
+#[test]
 fn refused_writes_change_nothing() {
     if !can_make_namespaces() {
         return;
