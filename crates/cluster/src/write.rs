@@ -204,10 +204,11 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let view = self.view();
         let answers = self.ask_heads(&view, term).await;
-        if answers
+        let later = answers
             .iter()
-            .any(|(_, answer)| matches!(answer, Err(AskError::LaterTerm)))
-        {
+            .filter_map(|(_, answer)| answer.as_ref().err().and_then(later_term));
+        if let Some(later) = later.max() {
+            self.learn(later).await;
             return Err(WriteError::Overtaken);
         }
         let answered = 1 + answers.iter().filter(|(_, answer)| answer.is_ok()).count();
@@ -265,6 +266,15 @@ impl Writer {
         join_all(asked).await
     }
 
+    /// A peer knows a term that gossip has not told us of: a claim of somebody who is gone by now. Once it is known
+    /// here, this node claims above it, and peers store what it writes again.
+    async fn learn(&self, term: Term) {
+        let documents = Arc::clone(&self.documents);
+        if let Some(Err(error)) = offload(move || documents.raise_term(term)).await {
+            tracing::error!(%error, "a later term could not be written down");
+        }
+    }
+
     async fn append(&self, request: WriteRequest, term: Term) -> Result<Arc<Document>, WriteError> {
         let documents = Arc::clone(&self.documents);
         let view = self.view.clone();
@@ -304,6 +314,9 @@ impl Writer {
                     tracing::warn!(node = %id, stamp = %document.stamp(), ?other, "a push was not stored");
                 }
                 Err(error) => {
+                    if let Some(later) = later_term(&error) {
+                        self.learn(later).await;
+                    }
                     tracing::warn!(node = %id, stamp = %document.stamp(), %error, "a push failed");
                 }
             }
@@ -317,6 +330,13 @@ impl Writer {
             known_members,
             committed,
         }
+    }
+}
+
+fn later_term(error: &AskError) -> Option<Term> {
+    match error {
+        AskError::LaterTerm(term) => Some(*term),
+        _ => None,
     }
 }
 

@@ -16,8 +16,8 @@ use crate::proto::peer_client::PeerClient;
 pub(crate) enum AskError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    #[error("it knows a later term")]
-    LaterTerm,
+    #[error("it knows term {0}")]
+    LaterTerm(Term),
     #[error("it does not hold that")]
     NotFound,
     #[error("it failed: {0}")]
@@ -28,9 +28,9 @@ pub(crate) enum AskError {
 
 impl From<tonic::Status> for AskError {
     fn from(status: tonic::Status) -> Self {
-        match status.code() {
-            Code::FailedPrecondition => Self::LaterTerm,
-            Code::NotFound => Self::NotFound,
+        match (status.code(), wire::refused_for(&status)) {
+            (Code::FailedPrecondition, Some(term)) => Self::LaterTerm(term),
+            (Code::NotFound, _) => Self::NotFound,
             _ => Self::Failed(Box::new(status)),
         }
     }

@@ -144,9 +144,7 @@ impl PeerService {
             .ok_or_else(stopping)?
             .map_err(failed)?;
         if highest > term {
-            return Err(Status::failed_precondition(format!(
-                "this node knows term {highest}"
-            )));
+            return Err(wire::later_term(highest));
         }
         Ok(())
     }

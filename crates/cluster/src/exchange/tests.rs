@@ -17,10 +17,10 @@ use tonic::{Code, Status};
 
 use super::client::peer_client;
 use crate::proto::peer_client::PeerClient;
-use crate::{Cluster, ClusterConfig, Expect, Store, Timing, WriteRequest, proto};
+use crate::{Cluster, ClusterConfig, Expect, Store, Timing, View, WriteError, WriteRequest, proto};
 
 struct Scene {
-    authority: Authority,
+    authority: Arc<Authority>,
     cluster: Cluster,
     address: SocketAddr,
     serving: JoinHandle<()>,
@@ -50,20 +50,35 @@ fn node(name: &str) -> NodeId {
 }
 
 impl Scene {
+    /// One node of a new fleet.
     async fn new() -> Self {
-        let fleet = FleetName::new("shop").unwrap();
-        let authority = Authority::create(fleet.clone()).unwrap();
+        let authority = Arc::new(Authority::create(FleetName::new("shop").unwrap()).unwrap());
+        Self::start(authority, "me", Vec::new()).await
+    }
+
+    /// Another node of this one's fleet.
+    async fn join(&self, name: &str) -> Self {
+        Self::start(
+            Arc::clone(&self.authority),
+            name,
+            vec![self.address.to_string()],
+        )
+        .await
+    }
+
+    async fn start(authority: Arc<Authority>, name: &str, seeds: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let own = credentials(
             &authority,
-            &IssueRequest::node(node("me"), vec![address.ip()]),
+            &IssueRequest::node(node(name), vec![address.ip()]),
         );
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("state.redb")).unwrap();
         let config = ClusterConfig {
+            seeds,
             timing: Timing::from_interval(Duration::from_millis(100)),
-            ..ClusterConfig::new(fleet, node("me"), address)
+            ..ClusterConfig::new(authority.fleet().clone(), node(name), address)
         };
         let incoming = Incoming::new(listener, &own).unwrap();
         let (cluster, peers) = Cluster::start(config, store, own).await.unwrap();
@@ -80,6 +95,12 @@ impl Scene {
             serving,
             _directory: directory,
         }
+    }
+
+    async fn until(&self, condition: impl FnMut(&Arc<View>) -> bool) {
+        let mut view = self.cluster.view();
+        let waited = tokio::time::timeout(Duration::from_secs(20), view.wait_for(condition)).await;
+        waited.unwrap().unwrap();
     }
 
     async fn client(&self, request: &IssueRequest) -> PeerClient<Channel> {
@@ -108,21 +129,8 @@ impl Scene {
 
     /// The node is as well as ever: it leads, writes, and nothing has died.
     async fn is_well(&self) {
-        let mut view = self.cluster.view();
-        let leads = tokio::time::timeout(
-            Duration::from_secs(20),
-            view.wait_for(|view| view.leadership.is_leader()),
-        );
-        leads.await.unwrap().unwrap();
-        let request = WriteRequest {
-            kind: hafleet_model::DocumentKind::Spec,
-            body: "x".into(),
-            expect: Expect::Any,
-            author: String::new(),
-            comment: String::new(),
-            force: true,
-        };
-        self.cluster.write(request).await.unwrap();
+        self.until(|view| view.leadership.is_leader()).await;
+        self.cluster.write(write("x")).await.unwrap();
         let failed = tokio::time::timeout(Duration::ZERO, self.cluster.failed()).await;
         assert!(failed.is_err(), "{failed:?}");
     }
@@ -332,10 +340,49 @@ async fn a_node_stores_for_no_leader_earlier_than_one_it_knows() {
     let fetched = peer.fetch_document(request).await.unwrap().into_inner();
     assert_eq!(fetched.document.unwrap().body, "one");
     // And it leads above that from then on.
-    let mut view = scene.cluster.view();
-    let leads = view.wait_for(|view| view.leadership.is_leader() && view.leadership.term.0 > 9);
-    tokio::time::timeout(Duration::from_secs(20), leads)
+    scene
+        .until(|view| view.leadership.is_leader() && view.leadership.term.0 > 9)
+        .await;
+}
+
+#[tokio::test]
+async fn a_leader_learns_of_a_term_that_only_a_follower_knows() {
+    let leader = Scene::new().await;
+    leader.until(|view| view.leadership.is_leader()).await;
+    let follower = leader.join("you").await;
+    follower
+        .until(|view| view.leadership.leader == Some(node("me")))
+        .await;
+    leader.until(|view| view.live_count() == 2).await;
+    // Somebody claimed term 50, asked the follower alone, and is gone.
+    let asking = credentials(
+        &leader.authority,
+        &IssueRequest::node(node("gone"), Vec::new()),
+    );
+    let connection = connect(&asking, &follower.address.to_string(), Expected::AnyNode)
         .await
-        .unwrap()
         .unwrap();
+    peer_client(connection.channel)
+        .heads(proto::HeadsRequest { term: 50 })
+        .await
+        .unwrap();
+
+    let error = leader.cluster.write(write("x")).await.unwrap_err();
+    assert!(matches!(error, WriteError::Overtaken), "{error}");
+    leader
+        .until(|view| view.leadership.is_leader() && view.leadership.term.0 > 50)
+        .await;
+    let written = leader.cluster.write(write("x")).await.unwrap();
+    assert_eq!(written.stored_by.len(), 2);
+}
+
+fn write(body: &str) -> WriteRequest {
+    WriteRequest {
+        kind: hafleet_model::DocumentKind::Spec,
+        body: body.into(),
+        expect: Expect::Any,
+        author: String::new(),
+        comment: String::new(),
+        force: true,
+    }
 }

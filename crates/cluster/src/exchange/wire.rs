@@ -2,6 +2,9 @@
 
 use hafleet_model::{Document, DocumentKind, Header, Revision, Stamp, Term};
 
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
 use crate::facts::MAX_TERM;
 use crate::limits::{MAX_ANCESTRY, MAX_BODY_LEN, MAX_COMMENT_LEN};
 use crate::proto;
@@ -33,6 +36,26 @@ pub(crate) fn term(number: u64) -> Result<Term, WireError> {
     } else {
         Ok(Term(number))
     }
+}
+
+/// Under which key a refusal names the later term.
+const TERM_KEY: &str = "hafleet-term";
+
+/// The refusal of what is meant for a term before `highest`, which the caller learns from it.
+pub(crate) fn later_term(highest: Term) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(TERM_KEY, MetadataValue::from(highest.0));
+    Status::with_metadata(
+        Code::FailedPrecondition,
+        format!("this node knows term {highest}"),
+        metadata,
+    )
+}
+
+/// The term that a refusal names.
+pub(crate) fn refused_for(status: &Status) -> Option<Term> {
+    let value = status.metadata().get(TERM_KEY)?.to_str().ok()?;
+    term(value.parse().ok()?).ok()
 }
 
 pub(crate) fn stamp(message: &proto::Stamp) -> Result<Stamp, WireError> {
