@@ -29,6 +29,10 @@ pub(super) fn frontend(lines: &mut Lines, path: &str, frontend: &Frontend, place
         .line(&format!("{path}.mode"), "mode")
         .fixed(frontend.mode.as_str())
         .end();
+    if frontend.mode == Mode::Tcp {
+        // The defaults have it, and HAProxy warns of it where no requests are read.
+        lines.line(path, "no option idle-close-on-response").end();
+    }
     for (index, item) in frontend.binds.iter().enumerate() {
         let origin = format!("{path}.binds[{index}]");
         bind(lines, &origin, item, frontend.mode, place);

@@ -116,7 +116,6 @@ async fn reload_under_traffic(choice: HandoverChoice) -> (Vec<String>, u64) {
         );
         let applied = apply(&mut proxy, &text, sequence).await;
         assert_eq!(applied.change, Change::Reload);
-        println!("{choice:?}: {:?}", applied.duration);
     }
     traffic.flows(100).await;
     let answered = traffic.answered();
