@@ -1,40 +1,27 @@
-//! Starting a node's part in the cluster, and the handle by which the rest of the agent uses it.
+//! The handle by which the rest of the agent uses the cluster, and the ways in which it can fail.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat};
 use hafleet_identity::{ConnectError, Credentials, Expected, connect_lazy};
 use hafleet_model::report::NodeReport;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, Stamp};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::PeerServer;
+use crate::assembly;
 use crate::config::ClusterConfig;
 use crate::documents::Documents;
-use crate::driver::{Driver, OwnReport};
-use crate::exchange::server::PeerService;
-use crate::facts;
-use crate::gossip::{FrameRules, GossipTransport, Inbox};
-use crate::leadership::{Leadership, Role};
-use crate::limits::MAX_MESSAGE_LEN;
+use crate::driver::OwnReport;
+use crate::gossip::Inbox;
 use crate::links::Links;
-use crate::offload::offload;
-use crate::repair::Repairer;
-use crate::roster::Roster;
-use crate::seeds::Seeds;
 use crate::store::{Conflict, Store, StoreError};
-use crate::view::{Standing, View};
+use crate::view::View;
 use crate::write::{WriteError, WriteRequest, Writer, Written};
 
-/// When gossip takes silence for death (the phi of its failure detector).
-const PHI: f64 = 8.0;
-/// How long gossip keeps the dead: long enough for all to hear of it, and short enough that an agent that crashes
-/// and restarts every few seconds does not fill everyone's digests with its past generations.
-const GOSSIP_GRACE: Duration = Duration::from_secs(300);
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -99,18 +86,19 @@ pub struct Cluster {
     shared: Arc<Shared>,
 }
 
+/// What the handle reaches. The tasks hold their own parts of it, and end when it is dropped.
 #[derive(Debug)]
-struct Shared {
-    documents: Arc<Documents>,
-    writer: Writer,
-    own: Arc<OwnReport>,
-    links: Arc<Links>,
-    inbox: Inbox,
-    credentials: Arc<Credentials>,
-    view: watch::Receiver<Arc<View>>,
-    failure: watch::Receiver<Option<Arc<ClusterError>>>,
-    driver: Mutex<Option<JoinHandle<()>>>,
-    stop: CancellationToken,
+pub(crate) struct Shared {
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) writer: Writer,
+    pub(crate) own: Arc<OwnReport>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) inbox: Inbox,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) failure: watch::Receiver<Option<Arc<ClusterError>>>,
+    pub(crate) driver: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Drop for Shared {
@@ -131,9 +119,13 @@ impl Cluster {
         store: Arc<Store>,
         credentials: Arc<Credentials>,
     ) -> Result<(Self, PeerServer), ClusterError> {
-        check_identity(&config, &credentials)?;
-        let parts = Parts::new(&config, store, credentials).await?;
-        parts.run(config).await
+        let (parts, server) = assembly::start(config, store, credentials).await?;
+        Ok((
+            Self {
+                shared: Arc::new(parts),
+            },
+            server,
+        ))
     }
 
     /// The fleet as this node sees it, and how that changes.
@@ -265,250 +257,5 @@ impl Cluster {
             Some(error) => error,
             None => std::future::pending().await,
         }
-    }
-}
-
-fn check_identity(config: &ClusterConfig, credentials: &Credentials) -> Result<(), ClusterError> {
-    let identity = credentials.identity();
-    if identity.fleet != config.fleet || identity.node_id() != Some(&config.node_id) {
-        return Err(ClusterError::OtherIdentity {
-            found: identity.to_string(),
-            node: config.node_id.clone(),
-            fleet: config.fleet.clone(),
-        });
-    }
-    let granted = &credentials.facts().addresses;
-    if !granted.is_empty() && !granted.contains(&config.address.ip()) {
-        let granted: Vec<_> = granted.iter().map(ToString::to_string).collect();
-        return Err(ClusterError::AddressNotGranted {
-            address: config.address.ip(),
-            granted: granted.join(", "),
-        });
-    }
-    Ok(())
-}
-
-/// What a cluster is put together from.
-struct Parts {
-    store: Arc<Store>,
-    documents: Arc<Documents>,
-    roster: Roster,
-    links: Arc<Links>,
-    credentials: Arc<Credentials>,
-    generation: u64,
-    wake: Arc<Notify>,
-    stop: CancellationToken,
-}
-
-impl Parts {
-    async fn new(
-        config: &ClusterConfig,
-        store: Arc<Store>,
-        credentials: Arc<Credentials>,
-    ) -> Result<Self, ClusterError> {
-        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        let interval = config.timing.gossip_interval;
-        let (node, retention, limit) = (
-            config.node_id.clone(),
-            config.member_retention,
-            config.history_limit,
-        );
-        let (of_store, of_wake) = (Arc::clone(&store), Arc::clone(&wake));
-        let read = offload(move || {
-            let generation = of_store.begin_generation(&node)?;
-            let documents = Documents::load(Arc::clone(&of_store), limit, of_wake)?;
-            let roster = Roster::load(of_store, retention, interval)?;
-            Ok::<_, StoreError>((generation, documents, roster))
-        });
-        let (generation, documents, roster) = read.await.ok_or(ClusterError::Stopping)??;
-        let links = Links::new(
-            Arc::clone(&credentials),
-            config.address,
-            interval,
-            Arc::clone(&wake),
-            stop.clone(),
-        );
-        let documents = Arc::new(documents);
-        Ok(Self {
-            store,
-            documents,
-            roster,
-            links,
-            credentials,
-            generation,
-            wake,
-            stop,
-        })
-    }
-
-    async fn run(self, config: ClusterConfig) -> Result<(Cluster, PeerServer), ClusterError> {
-        let rules = FrameRules::new(
-            config.fleet.clone(),
-            config.node_id.clone(),
-            self.generation,
-        );
-        let (inbox, received) = Inbox::new(rules.clone(), self.stop.clone());
-        let report = own_report(&config, self.generation);
-        let own = OwnReport::new(report.clone(), Arc::clone(&self.wake));
-        let leadership = Leadership::new(config.node_id.clone(), config.timing, Instant::now());
-        let (view_sender, view) = watch::channel(Arc::new(first_view(
-            report,
-            leadership.role(),
-            &self.store,
-        )?));
-        let transport = GossipTransport::new(
-            Arc::clone(&self.links),
-            received.frames,
-            Arc::clone(&self.wake),
-        );
-        let chitchat = spawn_chitchat(
-            chitchat_config(&config, self.generation),
-            Vec::new(),
-            &transport,
-        );
-        let chitchat = Arc::new(chitchat.await.map_err(|error| ClusterError::Gossip {
-            reason: error.to_string(),
-        })?);
-        let (failed, failure) = watch::channel(None);
-        let driver = Driver {
-            me: config.node_id.clone(),
-            gossip_interval: config.timing.gossip_interval,
-            chitchat: Arc::clone(&chitchat),
-            rules,
-            documents: Arc::clone(&self.documents),
-            links: Arc::clone(&self.links),
-            seeds: Seeds::start(
-                config.seeds.clone(),
-                Arc::clone(&self.wake),
-                self.stop.clone(),
-            ),
-            roster: self.roster,
-            own: Arc::clone(&own),
-            leadership,
-            view: view_sender,
-            openings: received.openings,
-            wake: Arc::clone(&self.wake),
-            stop: self.stop.clone(),
-            published: std::collections::BTreeMap::new(),
-            store_trouble: None,
-        };
-        let repairer = Repairer {
-            documents: Arc::clone(&self.documents),
-            links: Arc::clone(&self.links),
-            view: view.clone(),
-            grace: config.timing.gossip_interval / 4,
-            interval: config.timing.gossip_interval * 2,
-            stop: self.stop.clone(),
-        };
-        let driver = spawn_watched(driver, chitchat, failed, self.stop.clone());
-        tokio::spawn(repairer.run());
-        let service = PeerService {
-            documents: Arc::clone(&self.documents),
-            inbox: inbox.clone(),
-        };
-        let writer = Writer {
-            me: config.node_id,
-            documents: Arc::clone(&self.documents),
-            links: Arc::clone(&self.links),
-            view: view.clone(),
-            push_deadline: config.timing.push_deadline,
-            ready: Default::default(),
-        };
-        let shared = Shared {
-            documents: self.documents,
-            writer,
-            own,
-            links: self.links,
-            inbox,
-            credentials: self.credentials,
-            view,
-            failure,
-            driver: Mutex::new(Some(driver)),
-            stop: self.stop,
-        };
-        let server = PeerServer::new(service)
-            .max_decoding_message_size(MAX_MESSAGE_LEN)
-            .max_encoding_message_size(MAX_MESSAGE_LEN);
-        Ok((
-            Cluster {
-                shared: Arc::new(shared),
-            },
-            server,
-        ))
-    }
-}
-
-/// Runs the driver, and reports when it or gossip ends before the agent does.
-fn spawn_watched(
-    driver: Driver,
-    chitchat: Arc<ChitchatHandle>,
-    failed: watch::Sender<Option<Arc<ClusterError>>>,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut driving = tokio::spawn(driver.run());
-        let error = tokio::select! {
-            ended = &mut driving => match ended {
-                Ok(()) if stop.is_cancelled() => None,
-                Ok(()) => Some(ClusterError::Driver { reason: "it returned".to_owned() }),
-                Err(error) => Some(ClusterError::Driver { reason: error.to_string() }),
-            },
-            ended = chitchat.termination_watcher() => Some(ClusterError::Gossip {
-                reason: ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string()),
-            }),
-        };
-        if let Some(error) = error {
-            tracing::error!(%error, "the cluster cannot go on");
-            failed.send_replace(Some(Arc::new(error)));
-        }
-        stop.cancelled().await;
-        chitchat.abort();
-        driving.abort();
-    })
-}
-
-fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
-    NodeReport {
-        data_address: config.data_address,
-        zone: config.zone.clone(),
-        version: config.version.clone(),
-        ..facts::blank_report(config.node_id.clone(), generation, config.address)
-    }
-}
-
-fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, StoreError> {
-    let leadership = Standing::of(role, &report.id, store.highest_term()?);
-    let own = crate::view::Member {
-        report,
-        liveness: crate::view::Liveness::Live,
-        last_seen_ms: crate::clock::now_ms(),
-        is_self: true,
-        link: None,
-    };
-    Ok(View {
-        members: vec![own],
-        leadership,
-    })
-}
-
-fn chitchat_config(config: &ClusterConfig, generation: u64) -> ChitchatConfig {
-    let interval = config.timing.gossip_interval;
-    ChitchatConfig {
-        chitchat_id: ChitchatId::new(config.node_id.as_str(), generation, config.address),
-        cluster_id: config.fleet.to_string(),
-        gossip_interval: interval,
-        listen_addr: config.address,
-        // The links know the seeds and introduce whoever answers.
-        seed_nodes: Vec::new(),
-        failure_detector_config: FailureDetectorConfig {
-            phi_threshold: PHI,
-            initial_interval: interval,
-            max_interval: interval * 10,
-            dead_node_grace_period: GOSSIP_GRACE,
-            ..FailureDetectorConfig::default()
-        },
-        marked_for_deletion_grace_period: GOSSIP_GRACE * 12,
-        catchup_callback: None,
-        extra_liveness_predicate: None,
     }
 }

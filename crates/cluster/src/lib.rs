@@ -28,6 +28,7 @@
 //!
 //! [`Store`] keeps what must survive. What the documents mean, and what a node does about them, is left to others.
 
+mod assembly;
 mod clock;
 mod cluster;
 mod config;

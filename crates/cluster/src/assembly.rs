@@ -1,0 +1,303 @@
+//! Putting a cluster together: reads the store, makes the parts, starts their tasks.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chitchat::{
+    ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, FailureDetectorConfig,
+    spawn_chitchat,
+};
+use hafleet_identity::Credentials;
+use hafleet_model::report::NodeReport;
+use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::PeerServer;
+use crate::clock::now_ms;
+use crate::cluster::{ClusterError, Shared};
+use crate::config::ClusterConfig;
+use crate::documents::Documents;
+use crate::driver::{Driver, OwnReport};
+use crate::exchange::server::PeerService;
+use crate::facts;
+use crate::gossip::{FrameRules, GossipTransport, Inbox};
+use crate::leadership::{Leadership, Role};
+use crate::limits::MAX_MESSAGE_LEN;
+use crate::links::Links;
+use crate::offload::offload;
+use crate::repair::Repairer;
+use crate::roster::Roster;
+use crate::seeds::Seeds;
+use crate::store::{Store, StoreError};
+use crate::view::{Liveness, Member, Standing, View};
+use crate::write::Writer;
+
+/// When gossip takes silence for death (the phi of its failure detector).
+const PHI: f64 = 8.0;
+/// How long gossip keeps the dead: long enough for all to hear of it, and short enough that an agent that crashes
+/// and restarts every few seconds does not fill everyone's digests with its past generations.
+const GOSSIP_GRACE: Duration = Duration::from_secs(300);
+/// Starts a node's part in the cluster.
+pub(crate) async fn start(
+    config: ClusterConfig,
+    store: Arc<Store>,
+    credentials: Arc<Credentials>,
+) -> Result<(Shared, PeerServer), ClusterError> {
+    check_identity(&config, &credentials)?;
+    let parts = Parts::new(&config, store, credentials).await?;
+    parts.run(config).await
+}
+
+fn check_identity(config: &ClusterConfig, credentials: &Credentials) -> Result<(), ClusterError> {
+    let identity = credentials.identity();
+    if identity.fleet != config.fleet || identity.node_id() != Some(&config.node_id) {
+        return Err(ClusterError::OtherIdentity {
+            found: identity.to_string(),
+            node: config.node_id.clone(),
+            fleet: config.fleet.clone(),
+        });
+    }
+    let granted = &credentials.facts().addresses;
+    if !granted.is_empty() && !granted.contains(&config.address.ip()) {
+        let granted: Vec<_> = granted.iter().map(ToString::to_string).collect();
+        return Err(ClusterError::AddressNotGranted {
+            address: config.address.ip(),
+            granted: granted.join(", "),
+        });
+    }
+    Ok(())
+}
+
+/// What a cluster is put together from.
+struct Parts {
+    store: Arc<Store>,
+    documents: Arc<Documents>,
+    roster: Roster,
+    links: Arc<Links>,
+    credentials: Arc<Credentials>,
+    generation: u64,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    async fn new(
+        config: &ClusterConfig,
+        store: Arc<Store>,
+        credentials: Arc<Credentials>,
+    ) -> Result<Self, ClusterError> {
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let interval = config.timing.gossip_interval;
+        let (node, retention, limit) = (
+            config.node_id.clone(),
+            config.member_retention,
+            config.history_limit,
+        );
+        let (of_store, of_wake) = (Arc::clone(&store), Arc::clone(&wake));
+        let read = offload(move || {
+            let generation = of_store.begin_generation(&node)?;
+            let documents = Documents::load(Arc::clone(&of_store), limit, of_wake)?;
+            let roster = Roster::load(of_store, retention, interval)?;
+            Ok::<_, StoreError>((generation, documents, roster))
+        });
+        let (generation, documents, roster) = read.await.ok_or(ClusterError::Stopping)??;
+        let links = Links::new(
+            Arc::clone(&credentials),
+            config.address,
+            interval,
+            Arc::clone(&wake),
+            stop.clone(),
+        );
+        let documents = Arc::new(documents);
+        Ok(Self {
+            store,
+            documents,
+            roster,
+            links,
+            credentials,
+            generation,
+            wake,
+            stop,
+        })
+    }
+
+    async fn run(self, config: ClusterConfig) -> Result<(Shared, PeerServer), ClusterError> {
+        let rules = FrameRules::new(
+            config.fleet.clone(),
+            config.node_id.clone(),
+            self.generation,
+        );
+        let (inbox, received) = Inbox::new(rules.clone(), self.stop.clone());
+        let report = own_report(&config, self.generation);
+        let own = OwnReport::new(report.clone(), Arc::clone(&self.wake));
+        let leadership = Leadership::new(config.node_id.clone(), config.timing, Instant::now());
+        let first = first_view(report, leadership.role(), &self.store)?;
+        let (view_sender, view) = watch::channel(Arc::new(first));
+        let chitchat = self.gossip(&config, received.frames).await?;
+        let seeds = Seeds::start(
+            config.seeds.clone(),
+            Arc::clone(&self.wake),
+            self.stop.clone(),
+        );
+        tokio::spawn(self.repairer(&config, view.clone()).run());
+        let writer = self.writer(&config, view.clone());
+        let driver = Driver {
+            me: config.node_id,
+            gossip_interval: config.timing.gossip_interval,
+            chitchat: Arc::clone(&chitchat),
+            rules,
+            documents: Arc::clone(&self.documents),
+            links: Arc::clone(&self.links),
+            seeds,
+            roster: self.roster,
+            own: Arc::clone(&own),
+            leadership,
+            view: view_sender,
+            openings: received.openings,
+            wake: self.wake,
+            stop: self.stop.clone(),
+            published: BTreeMap::new(),
+            store_trouble: None,
+        };
+        let (failed, failure) = watch::channel(None);
+        let driver = spawn_watched(driver, chitchat, failed, self.stop.clone());
+        let server = serve(&self.documents, &inbox);
+        let shared = Shared {
+            documents: self.documents,
+            writer,
+            own,
+            links: self.links,
+            inbox,
+            credentials: self.credentials,
+            view,
+            failure,
+            driver: Mutex::new(Some(driver)),
+            stop: self.stop,
+        };
+        Ok((shared, server))
+    }
+
+    async fn gossip(
+        &self,
+        config: &ClusterConfig,
+        frames: mpsc::Receiver<(SocketAddr, ChitchatMessage)>,
+    ) -> Result<Arc<ChitchatHandle>, ClusterError> {
+        let transport =
+            GossipTransport::new(Arc::clone(&self.links), frames, Arc::clone(&self.wake));
+        let config = chitchat_config(config, self.generation);
+        let started = spawn_chitchat(config, Vec::new(), &transport).await;
+        started.map(Arc::new).map_err(|error| ClusterError::Gossip {
+            reason: error.to_string(),
+        })
+    }
+
+    fn repairer(&self, config: &ClusterConfig, view: watch::Receiver<Arc<View>>) -> Repairer {
+        Repairer {
+            documents: Arc::clone(&self.documents),
+            links: Arc::clone(&self.links),
+            view,
+            grace: config.timing.gossip_interval / 4,
+            interval: config.timing.gossip_interval * 2,
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn writer(&self, config: &ClusterConfig, view: watch::Receiver<Arc<View>>) -> Writer {
+        Writer {
+            me: config.node_id.clone(),
+            documents: Arc::clone(&self.documents),
+            links: Arc::clone(&self.links),
+            view,
+            push_deadline: config.timing.push_deadline,
+            ready: Default::default(),
+        }
+    }
+}
+
+fn serve(documents: &Arc<Documents>, inbox: &Inbox) -> PeerServer {
+    let service = PeerService {
+        documents: Arc::clone(documents),
+        inbox: inbox.clone(),
+    };
+    PeerServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_LEN)
+        .max_encoding_message_size(MAX_MESSAGE_LEN)
+}
+
+/// Runs the driver, and reports when it or gossip ends before the agent does.
+fn spawn_watched(
+    driver: Driver,
+    chitchat: Arc<ChitchatHandle>,
+    failed: watch::Sender<Option<Arc<ClusterError>>>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut driving = tokio::spawn(driver.run());
+        let error = tokio::select! {
+            ended = &mut driving => match ended {
+                Ok(()) if stop.is_cancelled() => None,
+                Ok(()) => Some(ClusterError::Driver { reason: "it returned".to_owned() }),
+                Err(error) => Some(ClusterError::Driver { reason: error.to_string() }),
+            },
+            ended = chitchat.termination_watcher() => Some(ClusterError::Gossip {
+                reason: ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string()),
+            }),
+        };
+        if let Some(error) = error {
+            tracing::error!(%error, "the cluster cannot go on");
+            failed.send_replace(Some(Arc::new(error)));
+        }
+        stop.cancelled().await;
+        chitchat.abort();
+        driving.abort();
+    })
+}
+
+fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
+    NodeReport {
+        data_address: config.data_address,
+        zone: config.zone.clone(),
+        version: config.version.clone(),
+        ..facts::blank_report(config.node_id.clone(), generation, config.address)
+    }
+}
+
+fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, StoreError> {
+    let leadership = Standing::of(role, &report.id, store.highest_term()?);
+    let own = Member {
+        report,
+        liveness: Liveness::Live,
+        last_seen_ms: now_ms(),
+        is_self: true,
+        link: None,
+    };
+    Ok(View {
+        members: vec![own],
+        leadership,
+    })
+}
+
+fn chitchat_config(config: &ClusterConfig, generation: u64) -> ChitchatConfig {
+    let interval = config.timing.gossip_interval;
+    ChitchatConfig {
+        chitchat_id: ChitchatId::new(config.node_id.as_str(), generation, config.address),
+        cluster_id: config.fleet.to_string(),
+        gossip_interval: interval,
+        listen_addr: config.address,
+        // The links know the seeds and introduce whoever answers.
+        seed_nodes: Vec::new(),
+        failure_detector_config: FailureDetectorConfig {
+            phi_threshold: PHI,
+            initial_interval: interval,
+            max_interval: interval * 10,
+            dead_node_grace_period: GOSSIP_GRACE,
+            ..FailureDetectorConfig::default()
+        },
+        marked_for_deletion_grace_period: GOSSIP_GRACE * 12,
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+    }
+}
