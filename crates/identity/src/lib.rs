@@ -11,7 +11,7 @@
 //!   configurations for both sides.
 //! - [`verify`]: the rules of the handshake, and the words for each way to be refused.
 //! - [`accept`]: [`Incoming`], connections for tonic's server; each request carries its [`Caller`].
-//! - [`connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
+//! - [`mod@connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
 //!   host that does not answer.
 //!
 //! What a role may do is decided by `hafleet-api`; which node may say what, by `hafleet-cluster`.
