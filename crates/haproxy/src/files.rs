@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 /// The longest path of a runtime socket, in bytes. A UNIX address holds 107 and a NUL, and HAProxy binds to the path
-/// with `.PID.tmp` behind it before it renames (a PID has up to 7 digits).
+/// with `.PID.tmp` behind it before it renames. HAProxy itself allows 97, which is right for ids of 5 digits; they have up to 7.
 pub(crate) const MAX_SOCKET_PATH: usize = 107 - ".4194304.tmp".len();
 
 /// Digits of a generation that a socket path must have room for.

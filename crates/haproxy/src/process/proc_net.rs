@@ -79,12 +79,13 @@ impl Stranger {
     }
 }
 
-/// The sockets of this machine that listen on TCP and that none of `ours` holds.
+/// The sockets of this machine that listen on TCP and that none of `ours` holds; none where we may not look at ours, since
+/// nothing could be told apart then.
 pub(crate) fn strangers(ours: &[ProcessId]) -> Vec<Stranger> {
-    let known: Vec<_> = ours
-        .iter()
-        .flat_map(|process| inodes_of(process.pid))
-        .collect();
+    let held: Option<Vec<_>> = ours.iter().map(|process| inodes_of(process.pid)).collect();
+    let Some(known) = held.map(|held| held.concat()) else {
+        return Vec::new();
+    };
     listening_here()
         .into_iter()
         .filter(|(inode, _)| !known.contains(inode))
@@ -105,7 +106,10 @@ pub(crate) fn holder_of(port: u16) -> Option<String> {
 fn holder_of_any(inodes: &[u64]) -> Option<String> {
     let pids = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let pid = pids.find(|pid| inodes_of(*pid).iter().any(|inode| inodes.contains(inode)))?;
+    let pid = pids.find(|pid| {
+        let held = inodes_of(*pid).unwrap_or_default();
+        held.iter().any(|inode| inodes.contains(inode))
+    })?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("{} (process {pid})", name.trim()))
 }
@@ -123,15 +127,13 @@ fn listening_here() -> BTreeMap<u64, SocketAddr> {
 }
 
 /// The sockets that a process holds; none when we may not look.
-fn inodes_of(pid: u32) -> Vec<u64> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
-    };
-    entries
+fn inodes_of(pid: u32) -> Option<Vec<u64>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let inodes = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|descriptor| inode_of(pid, descriptor))
-        .collect()
+        .filter_map(|descriptor| inode_of(pid, descriptor));
+    Some(inodes.collect())
 }
 
 fn inode_of(pid: u32, descriptor: u32) -> Option<u64> {

@@ -124,6 +124,14 @@ async fn newest_serving(files: &Files, ours: &[OurProcess]) -> Option<Current> {
     None
 }
 
+/// Puts the file back that the notes speak of, where an apply that was cut short left another.
+pub(super) fn mend_file(files: &Files) -> Result<(), FileError> {
+    match read_applied(files)? {
+        Restored::Applied(state) => restore_file(files, &state),
+        Restored::Nothing | Restored::Unreadable(_) => Ok(()),
+    }
+}
+
 /// After a death between writing a new configuration and starting it, the file is ahead of what runs.
 fn restore_file(files: &Files, state: &AppliedState) -> Result<(), FileError> {
     let is_noted = |text: Option<String>| {

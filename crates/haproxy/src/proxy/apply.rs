@@ -8,7 +8,7 @@ use hafleet_model::{Digest, Revision};
 use rustix::process::Signal;
 
 use super::adopt::Current;
-use super::{ApplyError, Proxy, error_chain, verify};
+use super::{ApplyError, Proxy, adopt, error_chain, verify};
 use crate::files;
 use crate::handover::{self, Choice, DropSyn, HandoverChoice, HandoverError, Strategy};
 use crate::plan::{Known, Plan, Step};
@@ -59,7 +59,7 @@ impl Proxy {
         revision: Revision,
     ) -> Result<Applied, ApplyError> {
         let begun = Instant::now();
-        self.end_strays();
+        self.mend()?;
         self.old.look_after();
         let mut plan = self.inspector.plan(rendered).await?;
         let mut handover = None;
@@ -375,8 +375,10 @@ impl Proxy {
         self.inspector.files().sweep(&kept);
     }
 
-    /// Tells processes to finish that are ours and that nobody knows of: a cancelled apply left them.
-    fn end_strays(&mut self) {
+    /// Clears up after an apply that was cut short: processes of ours that nobody knows of are told to finish, and the file
+    /// is again the one that runs.
+    fn mend(&mut self) -> Result<(), ApplyError> {
+        adopt::mend_file(self.inspector.files())?;
         let current = self
             .current
             .borrow()
@@ -388,6 +390,7 @@ impl Proxy {
                 self.old.add(found.process, found.generation);
             }
         }
+        Ok(())
     }
 
     fn note(&self, current: &Current, revision: Revision, text: &str) -> Result<(), ApplyError> {

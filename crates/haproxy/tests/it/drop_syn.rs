@@ -8,7 +8,7 @@ use hafleet_haproxy::{HandoverChoice, Proxy, Settings};
 use hafleet_model::report::Change;
 use tokio::net::TcpStream;
 
-use crate::sandbox::{Home, apply, run, sandboxed, settings_in, until};
+use crate::sandbox::{Home, apply, run, sandboxed_as_root, settings_in, until};
 use crate::web::{Traffic, application, who};
 
 /// Where the agent that is to die lives.
@@ -56,7 +56,7 @@ fn is_armed() -> bool {
 
 #[test]
 fn clients_wait_and_lose_nothing() {
-    sandboxed(async || {
+    sandboxed_as_root(async || {
         let home = Home::new();
         let mut proxy = Proxy::open(dropping(home.settings(), Duration::from_millis(20)))
             .await
@@ -82,7 +82,7 @@ fn clients_wait_and_lose_nothing() {
 
 #[test]
 fn a_settle_time_beyond_the_window_is_refused() {
-    sandboxed(async || {
+    sandboxed_as_root(async || {
         let home = Home::new();
         let error = Proxy::open(dropping(home.settings(), Duration::from_secs(2)))
             .await
@@ -93,7 +93,7 @@ fn a_settle_time_beyond_the_window_is_refused() {
 
 #[test]
 fn a_death_with_armed_rules_stops_nothing_for_long() {
-    sandboxed(async || {
+    sandboxed_as_root(async || {
         let home = Home::new();
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args([

@@ -1,6 +1,7 @@
 //! Reloads that fail: whoever served goes on serving, and says so.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use hafleet_haproxy::{ApplyError, HandoverChoice, Proxy};
 use hafleet_model::report::{Change, DataPlaneHealth};
@@ -112,7 +113,7 @@ fn a_new_process_that_does_not_serve_is_ended_and_the_old_one_goes_on() {
     sandboxed(async || {
         let home = Home::new();
         let mut settings = home.settings();
-        settings.verify_timeout = std::time::Duration::from_millis(200);
+        settings.verify_timeout = Duration::from_millis(200);
         let mut proxy = Proxy::open(settings).await.unwrap();
         let a = application("a").await;
         let first = apply(&mut proxy, &spec(a, ""), 1).await;
@@ -137,6 +138,39 @@ fn a_new_process_that_does_not_serve_is_ended_and_the_old_one_goes_on() {
         })
         .await;
         assert_eq!(proxy.observe().await.pid, Some(first.pid));
+    });
+}
+
+#[test]
+fn an_apply_that_is_cut_short_is_mended_by_the_next() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let a = application("a").await;
+        apply(&mut proxy, &spec(a, ""), 1).await;
+        let traffic = Traffic::begin(web(), 4);
+        for step in 1..12_u16 {
+            let wanted = rendered(&proxy, &spec(a, &format!(", {{port: {}}}", 9000 + step)));
+            let cut = Duration::from_millis(10 * u64::from(step));
+            let _ = tokio::time::timeout(cut, proxy.apply(&wanted, revision(2))).await;
+        }
+        let last = apply(&mut proxy, &spec(a, ", {port: 9100}"), 3).await;
+        until("one process is left", async || {
+            let seen = proxy.observe().await;
+            (seen.pid, seen.old_processes) == (Some(last.pid), 0)
+        })
+        .await;
+        assert_eq!(traffic.end().await, Vec::<String>::new());
+        let daemons = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|entry| {
+                std::fs::read_to_string(entry.path().join("comm"))
+                    .is_ok_and(|name| name == "haproxy\n")
+            });
+        let ids: Vec<_> = daemons.map(|entry| entry.file_name()).collect();
+        assert_eq!(ids, [last.pid.to_string().as_str()]);
+        assert!(home.config().contains(":9100"));
     });
 }
 

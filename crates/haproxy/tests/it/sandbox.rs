@@ -56,6 +56,15 @@ pub(crate) fn sandboxed<F: AsyncFnOnce()>(test: F) {
     assert!(status.success(), "it failed in its sandbox: {status}");
 }
 
+/// As [`sandboxed`], for tests of what only root may do: the kernel's lists belong to the real root.
+pub(crate) fn sandboxed_as_root<F: AsyncFnOnce()>(test: F) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    sandboxed(test);
+}
+
 /// The path of the test that `F` is the body of, without the crate.
 fn name_of<F>() -> &'static str {
     let name = type_name::<F>().trim_end_matches("::{{closure}}");
