@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 /// Starts an application on a free port of 127.0.0.1 that answers every request with `name`.
 pub(crate) async fn application(name: &'static str) -> SocketAddr {
@@ -107,6 +108,7 @@ impl Traffic {
             set.spawn(async move {
                 let mut failures = Vec::new();
                 let mut pace = tokio::time::interval(Duration::from_millis(5));
+                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while !is_over.load(Ordering::Relaxed) {
                     pace.tick().await;
                     match tokio::time::timeout(Duration::from_secs(5), ask(to, "x", "/", "")).await
