@@ -6,6 +6,7 @@
 mod applied;
 mod identity;
 mod proc_net;
+mod sock_diag;
 mod start;
 
 pub(crate) use applied::{

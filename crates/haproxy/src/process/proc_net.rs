@@ -1,11 +1,12 @@
-//! What a process listens on, asked of the kernel: `/proc/PID/fd` and `/proc/PID/net/tcp{,6}` (proc(5)).
+//! What a process listens on, asked of the kernel: which sockets listen in this network namespace, and which of them are
+//! in `/proc/PID/fd` (proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::ProcessId;
+use super::{ProcessId, sock_diag};
 
 /// A TCP socket in state LISTEN that a process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,16 +24,7 @@ pub(crate) struct ListeningSocket {
 /// When the system does not let us look, for instance at a process of another user.
 pub(crate) fn listening(process: ProcessId) -> io::Result<Vec<ListeningSocket>> {
     let pid = process.pid;
-    let mut inodes = BTreeMap::new();
-    for table in ["tcp", "tcp6"] {
-        let path = format!("/proc/{pid}/net/{table}");
-        match fs::read_to_string(path) {
-            Ok(text) => inodes.extend(text.lines().skip(1).filter_map(listening_row)),
-            // A kernel without IPv6 has no second table.
-            Err(error) if table == "tcp6" && error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let inodes = listening_here();
     let mut sockets = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let Some(descriptor) = entry?
@@ -116,6 +108,14 @@ fn holder_of_any(inodes: &[u64]) -> Option<String> {
 
 /// All sockets of our network namespace that listen on TCP, by inode.
 fn listening_here() -> BTreeMap<u64, SocketAddr> {
+    match sock_diag::listening() {
+        Ok(sockets) => sockets.into_iter().collect(),
+        Err(_) => listening_in_proc(),
+    }
+}
+
+/// The same where the kernel has no better way to tell.
+fn listening_in_proc() -> BTreeMap<u64, SocketAddr> {
     ["tcp", "tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).ok())
@@ -198,6 +198,14 @@ mod tests {
         };
         let sockets = [mine(&v4), mine(&v6)].concat();
         assert_eq!(sockets.len(), 2);
+        let in_proc = listening_in_proc();
+        for socket in &sockets {
+            assert_eq!(
+                in_proc.get(&socket.inode),
+                Some(&socket.address),
+                "both ways agree"
+            );
+        }
         let port = v4.local_addr().unwrap().port();
         assert!(
             holder_of(port)
