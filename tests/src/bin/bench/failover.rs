@@ -47,10 +47,10 @@ pub(crate) fn measure(kills: u32) -> Vec<Figure> {
         fleet.wait_formed();
         fleet.wait_converged(&revision);
     }
-    let p50 = percentile_ms(&times, 50.0) / 1e3;
+    let p50 = percentile_ms(&times, 50) / 1e3;
     let (p99, most) = (
-        percentile_ms(&times, 99.0) / 1e3,
-        percentile_ms(&times, 100.0) / 1e3,
+        percentile_ms(&times, 99) / 1e3,
+        percentile_ms(&times, 100) / 1e3,
     );
     vec![
         Figure::plain("leader killed to next apply acknowledged, p50", p50, "s")

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// What was measured, and what it must reach.
@@ -102,13 +101,19 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     text
 }
 
-/// A percentile of `times` in milliseconds.
-pub(crate) fn percentile_ms(times: &[Duration], percent: f64) -> f64 {
-    let mut histogram = Histogram::<u64>::new(3).expect("three digits are allowed");
-    for time in times {
-        histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    }
-    Duration::from_micros(histogram.value_at_percentile(percent)).as_secs_f64() * 1e3
+/// The time in milliseconds that `percent` of `times` do not exceed: the nearest rank, so that of few times the
+/// 99th percentile is the longest.
+///
+/// # Panics
+/// When there are no times.
+pub(crate) fn percentile_ms(times: &[Duration], percent: u32) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent as usize).div_ceil(100).max(1);
+    let time = sorted
+        .get(rank - 1)
+        .expect("something was measured, and a percentile is at most 100");
+    time.as_secs_f64() * 1e3
 }
 
 /// Says how far a measurement is, on one line that is written over on a terminal.
@@ -120,5 +125,32 @@ pub(crate) fn progress(what: &str, done: u32, of: u32, last: &str) {
         }
     } else if done == of || done.is_multiple_of((of / 10).max(1)) {
         eprintln!("{what}: {done} of {of}, {last}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_the_nearest_rank() {
+        let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
+        let of = |percent| percentile_ms(&times, percent).round();
+        assert_eq!([of(0), of(50), of(99), of(100)], [1.0, 100.0, 198.0, 200.0]);
+        assert_eq!(percentile_ms(&times[..20], 99).round(), 200.0);
+    }
+
+    #[test]
+    fn a_figure_that_misses_says_so() {
+        let figures = [
+            Figure::under("a", 2.0, "s", 1.0),
+            Figure::exactly("b", 0.0, "of all", 0.0),
+        ];
+        assert!(!figures[0].ok && figures[1].ok);
+        let text = table(&figures);
+        assert!(
+            text.contains("< 1 MISSED") && text.contains("= 0 ok"),
+            "{text}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hafleet_tests::load::{Load, Outcome, Plan};
 use hafleet_tests::{Fleet, wait_until};
 
-use crate::figure::{Figure, progress};
+use crate::figure::{Figure, percentile_ms, progress};
 use crate::served::{targets, watch};
 
 /// New connections a second over all nodes, one request each.
@@ -27,7 +27,7 @@ pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
     eprintln!("  {control}");
 
     let mut reloads = Reloads::count(&fleet);
-    let load = start(&fleet);
+    let (load, mut served) = (start(&fleet), Vec::new());
     for round in 1..=rounds {
         let marker = format!("reload-{round}");
         let begun = Instant::now();
@@ -37,6 +37,7 @@ pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
             .join()
             .expect("the watch does not panic")
             .expect("a spec is served within the limit");
+        served.push(last);
         reloads.look(&fleet);
         progress(
             "reloads under load",
@@ -62,6 +63,12 @@ pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
             "of all",
         )
         .beside(format!("of {}: {}", control.sent, kinds(&control))),
+        Figure::plain(
+            "apply to served by all three under that load, p99",
+            percentile_ms(&served, 99),
+            "ms",
+        )
+        .beside(format!("p50 {:.0} ms", percentile_ms(&served, 50))),
         latency("latency under reloads, p99", &outcome),
         latency("latency without reloads, p99", &control),
     ]

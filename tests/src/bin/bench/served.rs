@@ -48,15 +48,15 @@ pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
             &format!("{:.0} ms", last.as_secs_f64() * 1e3),
         );
     }
-    let p50 = percentile_ms(&served, 50.0);
-    let most = percentile_ms(&served, 100.0);
-    let ack = percentile_ms(&acknowledged, 50.0);
+    let p50 = percentile_ms(&served, 50);
+    let most = percentile_ms(&served, 100);
+    let ack = percentile_ms(&acknowledged, 50);
     vec![
         Figure::plain("apply to served by all three, p50", p50, "ms")
             .beside(format!("{rounds} applies, {reloads}")),
         Figure::under(
             "apply to served by all three, p99",
-            percentile_ms(&served, 99.0),
+            percentile_ms(&served, 99),
             "ms",
             1000.0,
         )
