@@ -1,6 +1,6 @@
 //! One HAProxy: what its configuration is, what it takes to get there, and the process that runs it.
 //!
-//! Data flows one way: [`render`] makes the configuration of a node out of the spec, [`check`] asks HAProxy whether it
+//! Data flows one way: [`mod@render`] makes the configuration of a node out of the spec, [`check`] asks HAProxy whether it
 //! is valid, [`plan`] compares it with what runs, [`proxy`] carries the plan out with [`process`] and [`handover`], and
 //! reports. [`runtime`] is the client of the Runtime API. [`Proxy`] is the front door; whoever only wants to look takes an
 //! [`Inspector`].

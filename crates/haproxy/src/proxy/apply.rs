@@ -174,7 +174,10 @@ impl Proxy {
             None => None,
         };
         let (choice, firewall) = self.prepare_firewall(choice, old.as_ref()).await?;
-        self.inspector.files().replace_config(&text)?;
+        if let Err(error) = self.inspector.files().replace_config(&text) {
+            self.remove_firewall(firewall.is_some()).await;
+            return Err(error.into());
+        }
         let started = self
             .start(rendered, generation, choice.as_ref(), old.as_ref())
             .await;
