@@ -79,8 +79,9 @@ pub(crate) fn write_applied(files: &Files, state: &AppliedState) -> Result<(), F
     files::write(&files.applied(), &text)
 }
 
-/// All running processes whose command line names our configuration and a pid file of ours, with their generations,
-/// oldest generation first. This finds also those that an agent started and had no time to note.
+/// All running processes that were started as an agent of this directory starts them: by the command line that
+/// [`super::launch`] gives, with our configuration and a pid file of ours. Oldest generation first. This finds also those
+/// that an agent started and had no time to note. A container's processes, whose paths may be spelled alike, are not ours.
 pub(crate) fn find_ours(files: &Files) -> Vec<OurProcess> {
     let config = files.config();
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -92,14 +93,15 @@ pub(crate) fn find_ours(files: &Files) -> Vec<OurProcess> {
         .filter_map(ProcessId::of)
         .filter_map(|process| {
             let words = process.command_line();
-            let after = |flag: &str| {
-                let at = words.iter().position(|word| word == flag)?;
-                words.get(at + 1).map(Path::new)
+            let [_, daemon, with_config, named, with_pid_file, pid_file, ..] = words.as_slice()
+            else {
+                return None;
             };
-            if after("-f")? != config {
+            let is_shaped = daemon == "-D" && with_config == "-f" && with_pid_file == "-p";
+            if !is_shaped || Path::new(named) != config || !is_in_our_namespace(process) {
                 return None;
             }
-            let generation = files.generation_of(after("-p")?)?;
+            let generation = files.generation_of(Path::new(pid_file))?;
             Some(OurProcess {
                 process,
                 generation,
@@ -108,4 +110,14 @@ pub(crate) fn find_ours(files: &Files) -> Vec<OurProcess> {
         .collect();
     ours.sort_by_key(|found| found.generation);
     ours
+}
+
+/// Whether the process lives among the process ids that we see as our own. What we may not look at is taken to.
+fn is_in_our_namespace(process: ProcessId) -> bool {
+    let ours = fs::read_link("/proc/self/ns/pid");
+    let theirs = fs::read_link(format!("/proc/{}/ns/pid", process.pid));
+    match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) => ours == theirs,
+        _ => true,
+    }
 }

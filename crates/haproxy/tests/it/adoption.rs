@@ -124,6 +124,48 @@ fn a_start_that_was_never_noted_is_told_to_finish() {
 }
 
 #[test]
+fn a_containers_haproxy_is_a_stranger() {
+    sandboxed(async || {
+        let home = Home::new();
+        let dir = home.path().canonicalize().unwrap();
+        let config = dir.join("haproxy.cfg");
+        std::fs::write(
+            &config,
+            "frontend f\n mode http\n timeout client 1s\n bind :8099\n",
+        )
+        .unwrap();
+        let pid_file = dir.join("haproxy-9.pid");
+        let script = format!(
+            "haproxy -D -f {} -p {} && exec sleep 60",
+            config.display(),
+            pid_file.display()
+        );
+        let mut container = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "sh", "-c", &script])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let listens = async || {
+            tokio::net::TcpStream::connect("127.0.0.1:8099")
+                .await
+                .is_ok()
+        };
+        until("it listens", listens).await;
+        let mut proxy = home.open().await;
+        let seen = proxy.observe().await;
+        assert_eq!(
+            (seen.health, seen.old_processes),
+            (DataPlaneHealth::Idle, 0)
+        );
+        let a = application("a").await;
+        apply(&mut proxy, &spec(a, 10), 1).await;
+        assert!(listens().await, "it was not told to finish");
+        container.kill().unwrap();
+        container.wait().unwrap();
+    });
+}
+
+#[test]
 fn a_strangers_process_is_never_touched() {
     sandboxed(async || {
         let home = Home::new();
