@@ -67,6 +67,8 @@ pub struct HaproxyConfig {
     pub runtime_dir: PathBuf,
     /// How a new process takes over from the old one.
     pub handover: HandoverChoice,
+    /// The least time from one reload to the next; some jitter is added. Changes meanwhile are taken together.
+    pub reload_min_interval: TimeSpan,
     /// How long new connections settle before an old process is told to finish, where the handover needs that.
     pub settle: TimeSpan,
 }
@@ -146,6 +148,7 @@ struct HaproxySection {
     certificate_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
     handover: HandoverChoice,
+    reload_min_interval: Option<TimeSpan>,
     settle: Option<TimeSpan>,
 }
 
@@ -265,6 +268,10 @@ impl File {
                     .runtime_dir
                     .unwrap_or_else(|| self.data_dir.join("run")),
                 handover: self.haproxy.handover,
+                reload_min_interval: self
+                    .haproxy
+                    .reload_min_interval
+                    .unwrap_or(DEFAULT_RELOAD_MIN_INTERVAL),
                 settle: self.haproxy.settle.unwrap_or(DEFAULT_SETTLE),
             },
             data_dir: self.data_dir,
@@ -281,6 +288,9 @@ impl File {
         })
     }
 }
+
+/// So that a burst of writes becomes one reload or two, and old processes do not pile up.
+const DEFAULT_RELOAD_MIN_INTERVAL: TimeSpan = TimeSpan::from_secs(2);
 
 /// Longer than the round trip of nearly all clients.
 const DEFAULT_SETTLE: TimeSpan = TimeSpan::from_millis(200);

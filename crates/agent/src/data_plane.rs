@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, Proxy, Rendered};
+use hafleet_haproxy::{Applied, PlanError, Proxy, Rendered};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Findings;
 use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::causes::with_causes;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
+use crate::reloads::{Reload, ReloadLog, ReloadPace};
 
 /// HAProxy is asked for its health at this pace; a spec that it refused is tried again after the pauses.
 pub(crate) const PACE: Pace = Pace {
@@ -34,6 +36,8 @@ pub(crate) struct DataPlaneLoop {
     spec: watch::Receiver<Option<Arc<Document>>>,
     wanted: Option<Wanted>,
     state: ApplyState,
+    pace: ReloadPace,
+    reloads: ReloadLog,
     rounds: u32,
 }
 
@@ -44,7 +48,12 @@ struct Wanted {
 }
 
 impl DataPlaneLoop {
-    pub(crate) fn new(proxy: Proxy, cluster: Cluster) -> Self {
+    pub(crate) fn new(
+        proxy: Proxy,
+        cluster: Cluster,
+        pace: ReloadPace,
+        reloads: ReloadLog,
+    ) -> Self {
         let mut spec = cluster.document(DocumentKind::Spec);
         spec.mark_changed();
         let state = proxy
@@ -59,6 +68,8 @@ impl DataPlaneLoop {
             spec,
             wanted: None,
             state,
+            pace,
+            reloads,
             rounds: 0,
         }
     }
@@ -71,10 +82,57 @@ impl DataPlaneLoop {
         if self.state.running() != Some(revision) {
             self.publish(ApplyState::Applying { revision });
         }
+        match self.may_begin().await {
+            Ok(None) => self.apply(revision).await,
+            Ok(Some(until)) => Outcome::Deferred {
+                until,
+                reason: "the last reload was a moment ago",
+            },
+            Err(error) => self.refuse(revision, &with_causes(&error)),
+        }
+    }
+
+    /// When the change to what is wanted may begin; none when at once.
+    async fn may_begin(&mut self) -> Result<Option<Instant>, PlanError> {
+        let (Some(wait), Some(wanted)) = (self.pace.wait(Instant::now()), &self.wanted) else {
+            return Ok(None);
+        };
+        let change = self.proxy.plan(&wanted.rendered).await?.change;
+        Ok((change >= Change::Reload).then_some(wait))
+    }
+
+    async fn apply(&mut self, revision: Revision) -> Outcome {
         let Some(wanted) = &self.wanted else {
             return Outcome::Done;
         };
-        match self.proxy.apply(&wanted.rendered, revision).await {
+        let begun = Instant::now();
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let outcome = self.proxy.apply(&wanted.rendered, revision).await;
+        let is_reload = match &outcome {
+            Ok(applied) => applied.change >= Change::Reload,
+            Err(_) => true,
+        };
+        if is_reload {
+            self.pace.reloaded(begun, rand::random());
+            self.reloads.add(Reload {
+                id: 0,
+                at_ms,
+                revision,
+                reason: outcome
+                    .as_ref()
+                    .map_or_else(|_| String::new(), |applied| applied.plan.reason.clone()),
+                handover: outcome
+                    .as_ref()
+                    .ok()
+                    .and_then(|applied| applied.handover.clone()),
+                took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                outcome: match &outcome {
+                    Ok(applied) => Ok(applied.pid),
+                    Err(error) => Err(shorten(&with_causes(error))),
+                },
+            });
+        }
+        match outcome {
             Ok(applied) => {
                 self.accept(revision, &applied);
                 Outcome::Done

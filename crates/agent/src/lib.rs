@@ -4,6 +4,7 @@
 //! - [`run`]: start and end of an agent; which part gets what.
 //! - [`reconcile`]: the one shape of everything that acts.
 //! - [`data_plane`]: the loop that brings HAProxy to the fleet's spec.
+//! - [`reloads`]: how soon the next reload may come, and what became of the last ones.
 //! - [`fleet`]: what the administration API asks, answered from cluster and HAProxy.
 //! - [`forward`]: calls that another agent has to answer.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
@@ -16,6 +17,7 @@ mod fleet;
 mod forward;
 mod log;
 pub mod reconcile;
+mod reloads;
 mod run;
 
 pub use config::{Config, ConfigError};

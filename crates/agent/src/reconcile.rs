@@ -19,7 +19,7 @@ pub enum Activation {
     Change,
     /// Time has passed since the last round.
     Timer,
-    /// The last round failed, and its pause is over.
+    /// The last round failed or was deferred, and its pause is over.
     Retry,
 }
 
@@ -30,6 +30,13 @@ pub enum Outcome {
     Inert(&'static str),
     /// All is as it should be.
     Done,
+    /// It is not, and must not be yet, and why; a round follows then, or when something changes.
+    Deferred {
+        /// The earliest time of the next round.
+        until: Instant,
+        /// What is waited for.
+        reason: &'static str,
+    },
     /// It is not, and why; tried again after a pause or when something changes.
     Failed(String),
 }
@@ -39,6 +46,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Inert(reason) => write!(f, "nothing to do: {reason}"),
             Self::Done => f.write_str("done"),
+            Self::Deferred { reason, .. } => write!(f, "deferred: {reason}"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
     }
@@ -85,12 +93,17 @@ pub async fn run<R: Reconcile>(mut subject: R, pace: Pace, stop: CancellationTok
         } else {
             0
         };
-        last = Some(outcome);
-        let (pause, next) = match failures {
-            0 => (pace.interval, Activation::Timer),
-            failures => (pause_after(failures, pace), Activation::Retry),
+        let (wake, next) = match &outcome {
+            Outcome::Inert(_) | Outcome::Done => {
+                (Instant::now() + pace.interval, Activation::Timer)
+            }
+            Outcome::Deferred { until, .. } => (*until, Activation::Retry),
+            Outcome::Failed(_) => (
+                Instant::now() + pause_after(failures, pace),
+                Activation::Retry,
+            ),
         };
-        let wake = Instant::now() + pause;
+        last = Some(outcome);
         activation = tokio::select! {
             () = stop.cancelled() => break,
             () = subject.changed() => Activation::Change,
@@ -116,6 +129,7 @@ fn log_change(name: &str, outcome: &Outcome, last: Option<&Outcome>) {
     }
     match outcome {
         Outcome::Failed(reason) => tracing::error!(reconcile = name, reason, "failed"),
+        Outcome::Deferred { reason, .. } => tracing::debug!(reconcile = name, reason, "deferred"),
         Outcome::Inert(_) | Outcome::Done => tracing::info!(reconcile = name, "{outcome}"),
     }
 }
@@ -196,6 +210,21 @@ mod tests {
             );
             last = at;
         }
+        assert_eq!(rounds.recv().await.unwrap().0, Activation::Timer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deferred_round_comes_when_it_may_and_changes_before_it_are_seen() {
+        let until = Instant::now() + Duration::from_secs(3);
+        let deferred = || Outcome::Deferred {
+            until,
+            reason: "too soon",
+        };
+        let (mut rounds, change, _stop) = begin(vec![deferred(), deferred()]);
+        let start = rounds.recv().await.unwrap().1;
+        change.notify_one();
+        assert_eq!(rounds.recv().await.unwrap(), (Activation::Change, start));
+        assert_eq!(rounds.recv().await.unwrap(), (Activation::Retry, until));
         assert_eq!(rounds.recv().await.unwrap().0, Activation::Timer);
     }
 

@@ -17,6 +17,7 @@ use crate::causes::with_causes;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::fleet::AgentFleet;
+use crate::reloads::{ReloadLog, ReloadPace};
 use crate::{log, reconcile};
 
 /// Why an agent did not start, or ended by itself.
@@ -126,7 +127,9 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         cluster.clone(),
         inspector,
     );
-    let data_plane = DataPlaneLoop::new(proxy, cluster.clone());
+    let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
+    let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
+    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), pace, reloads);
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
