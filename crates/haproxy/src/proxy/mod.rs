@@ -9,7 +9,9 @@ mod apply;
 mod error;
 mod inspector;
 mod old;
+mod replace;
 mod settings;
+mod soft;
 mod verify;
 
 use std::time::Duration;
