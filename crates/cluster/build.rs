@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile([&file], [&root])?;
     tonic_prost_build::configure()
         .bytes(".hafleet.v1.Frame")
+        .skip_debug(["hafleet.v1.Document"])
         .compile_fds(descriptors)?;
     Ok(())
 }

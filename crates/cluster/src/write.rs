@@ -44,8 +44,8 @@ impl std::fmt::Display for Expect {
     }
 }
 
-/// A new body for a document.
-#[derive(Debug, Clone)]
+/// A new body for a document. It is not shown by `Debug`, since it may hold keys.
+#[derive(Clone)]
 pub struct WriteRequest {
     /// Which document.
     pub kind: DocumentKind,
@@ -59,6 +59,18 @@ pub struct WriteRequest {
     pub comment: String,
     /// Whether to write even without a live majority.
     pub force: bool,
+}
+
+impl std::fmt::Debug for WriteRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteRequest")
+            .field("kind", &self.kind)
+            .field("expect", &self.expect)
+            .field("author", &self.author)
+            .field("comment", &self.comment)
+            .field("force", &self.force)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A write that happened.

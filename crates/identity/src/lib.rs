@@ -6,6 +6,7 @@
 //!
 //! - [`principal`]: [`Identity`], a fleet and who in it; nodes, people, their roles.
 //! - [`authority`]: [`Authority`], which issues certificates; what `hafleet pki` is made of.
+//! - [`bundle`]: [`Bundle`], a certificate of the traffic with its chain and key; nothing that hafleet itself speaks with.
 //! - [`certificate`]: what a certificate says, for people ([`certificate::describe`]) and for the handshake.
 //! - [`credentials`]: [`Credentials`], an own certificate and key with the authority to hold others to; TLS
 //!   configurations for both sides.
@@ -18,6 +19,7 @@
 
 pub mod accept;
 pub mod authority;
+pub mod bundle;
 pub mod certificate;
 pub mod connect;
 pub mod credentials;
@@ -27,6 +29,7 @@ pub mod verify;
 
 pub use accept::{Caller, Incoming};
 pub use authority::{Authority, AuthorityError, IssueRequest, Issued};
+pub use bundle::{Bundle, BundleError, TrafficCertificate};
 pub use connect::{ConnectError, Connection, connect, connect_lazy};
 pub use credentials::{Credentials, CredentialsError, IdentityFiles, install_default_provider};
 pub use principal::{Identity, IdentityError, PersonName, Principal, Role};

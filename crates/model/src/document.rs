@@ -90,11 +90,19 @@ pub struct DigestMismatch {
 }
 
 /// One revision of a document. The body is kept as it was written, so that people get back their own comments
-/// and order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// and order. It is not shown by `Debug`, since it may hold keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Document {
     header: Header,
     body: Arc<str>,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Document {

@@ -7,15 +7,18 @@
 //! - [`spec`]: frontends, backends, servers, templates; loading with field-exact errors; validation.
 //! - [`document`]: the unit of replication, its header and its revision.
 //! - [`report`]: what a node says of itself.
+//! - [`secrets`]: the certificates and keys of the traffic.
 
 pub mod diff;
 pub mod document;
 pub mod name;
 pub mod report;
 pub mod revision;
+pub mod secrets;
 pub mod spec;
 
 pub use document::{Document, DocumentKind, Header};
 pub use name::{FleetName, NameError, NodeId};
 pub use revision::{Digest, Revision, Stamp, Term};
+pub use secrets::Secrets;
 pub use spec::Spec;

@@ -26,6 +26,15 @@ fn bad(field: &'static str, reason: impl ToString) -> WireError {
     }
 }
 
+impl std::fmt::Debug for proto::Document {
+    /// All but the body, which may hold keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Document")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
 pub(crate) fn kind(text: &str) -> Result<DocumentKind, WireError> {
     text.parse().map_err(|error| bad("kind", error))
 }
