@@ -8,10 +8,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use hafleet_api::fleet::{
-    FleetPlan, History, Intent, LeaderRole, NodePlan, NodeStatus, Rendering, Rollback, Scope,
-    Status, Write, Written,
+    FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, Rendering, Rollback,
+    Scope, Status, Write, Written,
 };
-use hafleet_api::{Failure, Fleet};
+use hafleet_api::{Failure, Fleet, v1};
 use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
 };
@@ -24,6 +24,7 @@ use tokio_stream::wrappers::WatchStream;
 use crate::candidate::Candidate;
 use crate::causes::with_causes;
 use crate::forward::{Forward, SpecWrite, Unanswered};
+use crate::reloads::ReloadLog;
 
 /// How long a write waits for a leader to be there.
 const LEADER_WAIT: Duration = Duration::from_secs(20);
@@ -36,6 +37,7 @@ pub(crate) struct AgentFleet {
     node: NodeId,
     cluster: Cluster,
     inspector: Inspector,
+    reloads: ReloadLog,
 }
 
 impl AgentFleet {
@@ -44,12 +46,14 @@ impl AgentFleet {
         node: NodeId,
         cluster: Cluster,
         inspector: Inspector,
+        reloads: ReloadLog,
     ) -> Self {
         Self {
             name,
             node,
             cluster,
             inspector,
+            reloads,
         }
     }
 
@@ -311,10 +315,37 @@ impl Fleet for AgentFleet {
             node: self.node.clone(),
             cluster: self.cluster.clone(),
             inspector: self.inspector.clone(),
+            reloads: self.reloads.clone(),
         };
         WatchStream::new(self.cluster.view())
             .map(move |view| fleet.status_of(&view))
             .boxed()
+    }
+
+    async fn node(&self, node: Option<NodeId>) -> Result<v1::NodeDetail, Failure> {
+        if let Some(node) = node.filter(|node| *node != self.node) {
+            self.known(&node)?;
+            return Forward::to(&self.cluster, &node)?.node().await;
+        }
+        let status = self.status();
+        let is_leader = status.leader.as_ref() == Some(&self.node);
+        let own = status
+            .nodes
+            .into_iter()
+            .find(|node| node.report.id == self.node);
+        let node = own.ok_or_else(|| Failure::UnknownNode(self.node.clone()))?;
+        let reloads = self
+            .reloads
+            .newest_first()
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        Ok(NodeDetail {
+            node,
+            is_leader,
+            reloads,
+        }
+        .into())
     }
 
     async fn check(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
@@ -323,16 +354,7 @@ impl Fleet for AgentFleet {
 
     async fn render(&self, spec: Option<&str>, node: Option<NodeId>) -> Result<Rendering, Failure> {
         if let Some(node) = node.filter(|node| *node != self.node) {
-            let is_known = self
-                .cluster
-                .view()
-                .borrow()
-                .members
-                .iter()
-                .any(|member| member.report.id == node);
-            if !is_known {
-                return Err(Failure::UnknownNode(node));
-            }
+            self.known(&node)?;
             return Forward::to(&self.cluster, &node)?.render(spec).await;
         }
         let text = match spec {
@@ -414,6 +436,14 @@ impl Fleet for AgentFleet {
 }
 
 impl AgentFleet {
+    /// Refuses a node that nobody knows.
+    fn known(&self, node: &NodeId) -> Result<(), Failure> {
+        match self.cluster.view().borrow().member(node) {
+            Some(_) => Ok(()),
+            None => Err(Failure::UnknownNode(node.clone())),
+        }
+    }
+
     /// The live nodes but this one.
     fn others(&self) -> Vec<NodeId> {
         let view = self.cluster.view();

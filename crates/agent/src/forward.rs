@@ -130,6 +130,15 @@ impl Forward {
             })
     }
 
+    /// The other node in full, as it sees itself.
+    pub(crate) async fn node(mut self) -> Result<v1::NodeDetail, Failure> {
+        let node_id = self.node.to_string();
+        let request = within(v1::GetNodeRequest { node_id }, QUESTION_TIMEOUT);
+        let answer = self.admin.get_node(request).await;
+        let answer = answer.map_err(|status| Failure::Answered(Box::new(status)))?;
+        Ok(answer.into_inner())
+    }
+
     pub(crate) async fn render(mut self, spec: Option<&str>) -> Result<Rendering, Failure> {
         let spec = spec.unwrap_or_default().to_owned();
         let message = v1::RenderSpecRequest {

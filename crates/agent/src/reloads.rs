@@ -40,6 +40,20 @@ pub(crate) struct Reload {
     pub(crate) outcome: Result<u32, String>,
 }
 
+impl From<Reload> for hafleet_api::fleet::Reload {
+    fn from(reload: Reload) -> Self {
+        Self {
+            id: reload.id,
+            at_ms: reload.at_ms,
+            revision: reload.revision,
+            reason: reload.reason,
+            handover: reload.handover,
+            took_ms: reload.took_ms,
+            outcome: reload.outcome,
+        }
+    }
+}
+
 /// The file as written.
 #[derive(Debug, Serialize, Deserialize)]
 struct Written {

@@ -121,14 +121,15 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 
     let stop = CancellationToken::new();
     let inspector = proxy.inspector();
+    let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
+    let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
     let fleet = AgentFleet::new(
         config.fleet.clone(),
         config.node_id.clone(),
         cluster.clone(),
         inspector,
+        reloads.clone(),
     );
-    let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
-    let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
     let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), pace, reloads);
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)

@@ -6,9 +6,10 @@ use crate::Failure;
 
 /// The least role for each method of the `Admin` service. A method that is not here may be called by nobody, and a
 /// test compares the table with the service's descriptor.
-pub const METHODS: [(&str, Role); 11] = [
+pub const METHODS: [(&str, Role); 12] = [
     ("GetStatus", Role::Viewer),
     ("WatchStatus", Role::Viewer),
+    ("GetNode", Role::Viewer),
     ("CheckSpec", Role::Viewer),
     ("RenderSpec", Role::Viewer),
     ("PlanSpec", Role::Viewer),

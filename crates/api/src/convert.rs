@@ -3,9 +3,11 @@
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Finding;
 use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
-use pbjson_types::Timestamp;
+use pbjson_types::{Duration, Timestamp};
 
-use crate::fleet::{FleetPlan, LeaderRole, NodePlan, NodeStatus, Status, Steps, Written};
+use crate::fleet::{
+    FleetPlan, LeaderRole, NodeDetail, NodePlan, NodeStatus, Reload, Status, Steps, Written,
+};
 use crate::v1;
 
 /// A message of another agent that is not what it should be.
@@ -26,6 +28,13 @@ fn timestamp(ms: i64) -> Timestamp {
         seconds: ms.div_euclid(1_000),
         nanos,
     }
+}
+
+/// Milliseconds as protobuf has them.
+fn duration(ms: u64) -> Duration {
+    let nanos = i32::try_from(ms % 1_000).unwrap_or_default() * 1_000_000;
+    let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
+    Duration { seconds, nanos }
 }
 
 impl From<Status> for v1::FleetStatus {
@@ -92,6 +101,35 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
             .unwrap_or_default(),
         apply: Some(report.apply.into()),
         haproxy: Some(report.data_plane.into()),
+    }
+}
+
+impl From<NodeDetail> for v1::NodeDetail {
+    fn from(detail: NodeDetail) -> Self {
+        let leader = detail.is_leader.then(|| detail.node.report.id.clone());
+        Self {
+            node: Some(node_status(detail.node, leader.as_ref())),
+            reloads: detail.reloads.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Reload> for v1::Reload {
+    fn from(reload: Reload) -> Self {
+        let (pid, error) = match reload.outcome {
+            Ok(pid) => (pid, String::new()),
+            Err(error) => (0, error),
+        };
+        Self {
+            id: reload.id,
+            at: Some(timestamp(reload.at_ms)),
+            revision: reload.revision.to_string(),
+            reason: reload.reason,
+            handover: reload.handover.unwrap_or_default(),
+            took: Some(duration(reload.took_ms)),
+            pid,
+            error,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use hafleet_model::report::{Change, NodeReport};
 use hafleet_model::spec::Finding;
 use hafleet_model::{FleetName, Header, NodeId, Revision, Term};
 
-use crate::Failure;
+use crate::{Failure, v1};
 
 /// Everything that the administration API asks of an agent. Texts of specs come as they were written; an
 /// implementation validates them.
@@ -17,6 +17,10 @@ pub trait Fleet: Send + Sync + 'static {
 
     /// The same now, and again after each change, for as long as the caller listens.
     fn watch(&self) -> BoxStream<'static, Status>;
+
+    /// One node in full, as it sees itself; this one if none is named. In the form of the wire, since what another
+    /// node answers is passed on as it came.
+    async fn node(&self, node: Option<NodeId>) -> Result<v1::NodeDetail, Failure>;
 
     /// Whether `spec` is valid here; warnings if it is.
     async fn check(&self, spec: &str) -> Result<Vec<Finding>, Failure>;
@@ -94,6 +98,36 @@ pub struct NodeStatus {
     pub report: NodeReport,
     /// Why it is taken to be dead; none while it lives.
     pub dead: Option<String>,
+}
+
+/// A node in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDetail {
+    /// As in status.
+    pub node: NodeStatus,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// Its last reloads, newest first.
+    pub reloads: Vec<Reload>,
+}
+
+/// A new HAProxy process in the place of an old one, or of none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// Counted up from 1 on each node.
+    pub id: u64,
+    /// When it began, in milliseconds since 1970 by the node's clock.
+    pub at_ms: i64,
+    /// The spec that it was for.
+    pub revision: Revision,
+    /// Why a new process was needed.
+    pub reason: String,
+    /// How the old process handed over; none when there was no old one.
+    pub handover: Option<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The new process, or why there is none.
+    pub outcome: Result<u32, String>,
 }
 
 /// A configuration for one node.

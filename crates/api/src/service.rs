@@ -125,6 +125,15 @@ impl Admin for AdminService {
         ))
     }
 
+    async fn get_node(
+        &self,
+        request: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::NodeDetail>, Status> {
+        admit(&request, "GetNode")?;
+        let node = optional("node_id", &request.get_ref().node_id)?;
+        Ok(Response::new(self.fleet.node(node).await?))
+    }
+
     async fn check_spec(
         &self,
         request: Request<v1::CheckSpecRequest>,

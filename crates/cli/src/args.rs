@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show the nodes alone
     Nodes,
+    /// Show one node
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Show what applying a spec would change, and what each node would do
     Plan {
         /// The spec, YAML or JSON; - for standard input
@@ -188,6 +191,16 @@ pub(crate) struct StatusArgs {
     /// Show it again after each change, until Ctrl-C
     #[arg(long, short)]
     pub watch: bool,
+}
+
+/// The commands of `node`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Show one node in full: its HAProxy, its last reloads
+    Show {
+        /// Which node; the one that answers if absent
+        node: Option<NodeId>,
+    },
 }
 
 /// Options of `apply`.

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Cli, Command, SpecCommand};
+use crate::args::{Cli, Command, NodeCommand, SpecCommand};
 use crate::failure::Failure;
 use crate::print::Printer;
 
@@ -50,6 +50,9 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Pki(command) => commands::pki::run(command, printer),
         Command::Status(args) => commands::status::status(&args, target, printer).await,
         Command::Nodes => commands::status::nodes(target, printer).await,
+        Command::Node(NodeCommand::Show { node }) => {
+            commands::node::show(node, target, printer).await
+        }
         Command::Plan { file } => commands::plan::run(&file, target, printer).await,
         Command::Apply(args) => commands::apply::apply(&args, target, printer).await,
         Command::Spec(SpecCommand::Rollback { revision, write }) => {

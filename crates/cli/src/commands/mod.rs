@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod manual;
+pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod spec;

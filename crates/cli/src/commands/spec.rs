@@ -75,8 +75,11 @@ fn history_table(history: &v1::ListSpecHistoryResponse) -> String {
 }
 
 fn written(info: &v1::RevisionInfo) -> String {
-    let Some(at) = &info.written_at else {
-        return "-".to_owned();
-    };
-    jiff::Timestamp::from_second(at.seconds).map_or_else(|_| "-".to_owned(), |at| at.to_string())
+    time_words(info.written_at.as_ref())
+}
+
+/// A time as people read it, in UTC.
+pub(crate) fn time_words(at: Option<&pbjson_types::Timestamp>) -> String {
+    let at = at.and_then(|at| jiff::Timestamp::from_second(at.seconds).ok());
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }

@@ -1,0 +1,65 @@
+//! `hafleet node`: one load balancer in full.
+
+use hafleet_api::v1;
+use hafleet_model::NodeId;
+
+use super::spec::time_words;
+use super::status::node_table;
+use crate::args::Target;
+use crate::client::{Client, answer};
+use crate::failure::Failure;
+use crate::print::{self, Printer, Tone, plain};
+
+/// Shows one node as it sees itself.
+pub(crate) async fn show(
+    node: Option<NodeId>,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let mut client = Client::connect(target).await?;
+    let node_id = node.map(|node| node.to_string()).unwrap_or_default();
+    let request = client.request(v1::GetNodeRequest { node_id });
+    let detail = answer(client.admin.get_node(request).await)?;
+    printer.answer(&detail, for_people)
+}
+
+fn for_people(detail: &v1::NodeDetail) -> String {
+    let node = detail.node.clone().unwrap_or_default();
+    let haproxy = node.haproxy.clone().unwrap_or_default();
+    let zone = if node.zone.is_empty() {
+        "-"
+    } else {
+        &node.zone
+    };
+    let mut parts = vec![
+        node_table(std::slice::from_ref(&node)),
+        format!(
+            "zone         {zone}\nagent        {} (start {})\ntraffic at   {}\nnext reload  {}",
+            node.version, node.generation, node.data_address, haproxy.handover
+        ),
+    ];
+    if !detail.reloads.is_empty() {
+        let rows = detail.reloads.iter().map(reload_row).collect();
+        let header = ["id", "at", "spec", "took", "outcome", "why", "handover"];
+        parts.push(print::table(&header, rows));
+    }
+    parts.join("\n\n")
+}
+
+fn reload_row(reload: &v1::Reload) -> Vec<(String, Tone)> {
+    let took = reload.took.unwrap_or_default();
+    let took_ms = took.seconds.saturating_mul(1_000) + i64::from(took.nanos / 1_000_000);
+    let outcome = match reload.error.as_str() {
+        "" => (format!("process {}", reload.pid), Tone::Good),
+        error => (format!("failed: {error}"), Tone::Bad),
+    };
+    vec![
+        plain(reload.id.to_string()),
+        plain(time_words(reload.at.as_ref())),
+        plain(&reload.revision),
+        plain(format!("{took_ms} ms")),
+        outcome,
+        plain(&reload.reason),
+        plain(&reload.handover),
+    ]
+}
