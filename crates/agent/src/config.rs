@@ -235,10 +235,9 @@ impl File {
             ("address", Some(self.address)),
             ("haproxy.address", self.haproxy.address),
         ] {
-            if address.is_some_and(|address| address.is_unspecified()) {
+            if let Some(address) = address.filter(IpAddr::is_unspecified) {
                 faults.push(format!(
-                    "{key}: {} is no address that others can reach",
-                    self.address
+                    "{key}: {address} is no address that others can reach"
                 ));
             }
         }

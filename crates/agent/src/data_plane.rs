@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, PlanError, Proxy, Rendered};
+use hafleet_haproxy::{Applied, ApplyError, Proxy, Rendered};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Findings;
 use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
@@ -62,6 +62,8 @@ impl DataPlaneLoop {
                 revision,
                 change: Change::Nothing,
             });
+        let adopted = state.clone();
+        cluster.report(|report| report.apply = adopted);
         Self {
             proxy,
             cluster,
@@ -82,49 +84,38 @@ impl DataPlaneLoop {
         if self.state.running() != Some(revision) {
             self.publish(ApplyState::Applying { revision });
         }
-        match self.may_begin().await {
-            Ok(None) => self.apply(revision).await,
-            Ok(Some(until)) => Outcome::Deferred {
+        let Some(wanted) = &self.wanted else {
+            return Outcome::Done;
+        };
+        let plan = match self.proxy.plan(&wanted.rendered).await {
+            Ok(plan) => plan,
+            Err(error) => return self.refuse(revision, &with_causes(&error)),
+        };
+        match self.pace.wait(Instant::now()) {
+            Some(until) if plan.change >= Change::Reload => Outcome::Deferred {
                 until,
                 reason: "the last reload was a moment ago",
             },
-            Err(error) => self.refuse(revision, &with_causes(&error)),
+            _ => self.apply(revision, plan.reason).await,
         }
     }
 
-    /// When the change to what is wanted may begin; none when at once.
-    async fn may_begin(&mut self) -> Result<Option<Instant>, PlanError> {
-        let (Some(wait), Some(wanted)) = (self.pace.wait(Instant::now()), &self.wanted) else {
-            return Ok(None);
-        };
-        let change = self.proxy.plan(&wanted.rendered).await?.change;
-        Ok((change >= Change::Reload).then_some(wait))
-    }
-
-    async fn apply(&mut self, revision: Revision) -> Outcome {
+    async fn apply(&mut self, revision: Revision, reason: String) -> Outcome {
         let Some(wanted) = &self.wanted else {
             return Outcome::Done;
         };
         let begun = Instant::now();
         let at_ms = jiff::Timestamp::now().as_millisecond();
         let outcome = self.proxy.apply(&wanted.rendered, revision).await;
-        let is_reload = match &outcome {
-            Ok(applied) => applied.change >= Change::Reload,
-            Err(_) => true,
-        };
-        if is_reload {
+        if was_reload(&outcome) {
             self.pace.reloaded(begun, rand::random());
+            let applied = outcome.as_ref().ok();
             self.reloads.add(Reload {
                 id: 0,
                 at_ms,
                 revision,
-                reason: outcome
-                    .as_ref()
-                    .map_or_else(|_| String::new(), |applied| applied.plan.reason.clone()),
-                handover: outcome
-                    .as_ref()
-                    .ok()
-                    .and_then(|applied| applied.handover.clone()),
+                reason: applied.map_or(reason, |applied| applied.plan.reason.clone()),
+                handover: applied.and_then(|applied| applied.handover.clone()),
                 took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                 outcome: match &outcome {
                     Ok(applied) => Ok(applied.pid),
@@ -236,6 +227,17 @@ impl Reconcile for DataPlaneLoop {
         let outcome = self.bring(&document).await;
         self.observe().await;
         outcome
+    }
+}
+
+/// Whether a new process was started, or tried. A configuration that was refused on paper is none.
+fn was_reload(outcome: &Result<Applied, ApplyError>) -> bool {
+    match outcome {
+        Ok(applied) => applied.change >= Change::Reload,
+        Err(error) => matches!(
+            error,
+            ApplyError::Start(_) | ApplyError::Verify(_) | ApplyError::Handover(_)
+        ),
     }
 }
 

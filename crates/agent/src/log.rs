@@ -4,17 +4,25 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Begins logging for the whole process. A second call changes nothing.
+/// The lines that `config` asks for.
 ///
 /// # Errors
 /// When the filter is not in the notation of `EnvFilter`; it names the part that is wrong.
-pub(crate) fn begin(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| {
+pub(crate) fn filter(config: &LogConfig) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(&config.filter).map_err(|error| {
         format!(
             "log.filter: {:?} is not a filter: {error}; write info, or hafleet_cluster=debug,info",
             config.filter
         )
-    })?;
+    })
+}
+
+/// Begins logging for the whole process. A second call changes nothing.
+///
+/// # Errors
+/// As [`filter`].
+pub(crate) fn begin(config: &LogConfig) -> Result<(), String> {
+    let filter = filter(config)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,6 +1,6 @@
 //! Start and end of an agent: which part gets what, and in which order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,18 @@ pub enum AgentError {
         node: String,
         /// Its fleet.
         fleet: String,
+    },
+    /// The certificate does not hold for the address that others are told.
+    #[error(
+        "{certificate} holds for {granted}, and `address` in agent.toml is {address}; issue one with `--address {address}`, or set address"
+    )]
+    AddressNotGranted {
+        /// The certificate's file.
+        certificate: String,
+        /// The advertised address.
+        address: IpAddr,
+        /// Those in the certificate.
+        granted: String,
     },
     /// A directory cannot be made.
     #[error("{path}: {source}; make it, or let the agent's user write there")]
@@ -85,7 +97,14 @@ pub enum AgentError {
 pub async fn check(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
+    note(log::filter(&config.log).err());
     note(credentials(config).err().map(|error| error.to_string()));
+    note(
+        settings(config)
+            .validate()
+            .err()
+            .map(|error| with_causes(&error)),
+    );
     note(directories(config).err().map(|error| error.to_string()));
     let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
     note(haproxy.err().map(|error| with_causes(&error)));
@@ -195,6 +214,15 @@ fn credentials(config: &Config) -> Result<Credentials, AgentError> {
             fleet: config.fleet.to_string(),
         });
     }
+    let granted = &credentials.facts().addresses;
+    if !granted.is_empty() && !granted.contains(&config.address.ip()) {
+        let granted: Vec<_> = granted.iter().map(ToString::to_string).collect();
+        return Err(AgentError::AddressNotGranted {
+            certificate: config.tls.certificate.display().to_string(),
+            address: config.address.ip(),
+            granted: granted.join(", "),
+        });
+    }
     Ok(credentials)
 }
 
@@ -212,7 +240,7 @@ fn directories(config: &Config) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Makes a directory that only the agent's user may enter, and tries to write there.
+/// Makes a directory that others may not enter (mode 0750), and sees whether the agent may write there.
 fn make(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()

@@ -43,7 +43,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
             action,
@@ -61,6 +61,19 @@ pub(crate) struct Files {
     _lock: File,
 }
 
+/// Refuses a directory in which runtime sockets would have too long a path.
+pub(crate) fn check_runtime_dir(path: &Path) -> Result<(), FileError> {
+    let longest = "/haproxy-.sock".len() + GENERATION_DIGITS;
+    let length = path.as_os_str().len() + longest;
+    if length > MAX_SOCKET_PATH {
+        return Err(FileError::SocketPathTooLong {
+            path: path.to_owned(),
+            excess: length - MAX_SOCKET_PATH,
+        });
+    }
+    Ok(())
+}
+
 impl Files {
     /// Makes the directories and takes hold of them.
     pub(crate) fn open(dir: &Path, runtime_dir: &Path) -> Result<Self, FileError> {
@@ -72,14 +85,7 @@ impl Files {
                 .map_err(FileError::io("resolving", path))
         };
         let (dir, runtime_dir) = (absolute(dir)?, absolute(runtime_dir)?);
-        let longest = "/haproxy-.sock".len() + GENERATION_DIGITS;
-        let length = runtime_dir.as_os_str().len() + longest;
-        if length > MAX_SOCKET_PATH {
-            return Err(FileError::SocketPathTooLong {
-                path: runtime_dir,
-                excess: length - MAX_SOCKET_PATH,
-            });
-        }
+        check_runtime_dir(&runtime_dir)?;
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(FileError::io("making", &path))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use hafleet_api::v1::{self, apply_status, node_status};
-use hafleet_model::{Revision, spec};
+use hafleet_model::Revision;
+use hafleet_model::spec::{self, Finding};
 use tokio_stream::StreamExt as _;
 
 use super::read_text;
@@ -64,17 +65,8 @@ pub(crate) async fn rollback(
 
 fn warn(written: &v1::WriteSpecResponse, file: &Path) {
     for warning in &written.warnings {
-        let line = if warning.line == 0 {
-            String::new()
-        } else {
-            format!(":{}", warning.line)
-        };
-        print::note(&format!(
-            "{}{line}: warning: {} {}",
-            file.display(),
-            warning.path,
-            warning.message
-        ));
+        let warning = Finding::from(warning.clone());
+        print::note(&format!("{}:{warning} (warning)", file.display()));
     }
 }
 

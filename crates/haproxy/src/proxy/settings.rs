@@ -6,6 +6,7 @@ use std::time::Duration;
 use hafleet_model::report::NodeContext;
 
 use super::OpenError;
+use crate::files;
 use crate::handover::{HandoverChoice, MAX_SETTLE};
 
 /// The settings of one HAProxy.
@@ -49,7 +50,12 @@ impl Settings {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), OpenError> {
+    /// Looks for settings that no machine could serve, without touching anything.
+    ///
+    /// # Errors
+    /// The first that is found.
+    pub fn validate(&self) -> Result<(), OpenError> {
+        files::check_runtime_dir(&self.runtime_dir)?;
         if self.settle > MAX_SETTLE {
             return Err(OpenError::SettleTooLong {
                 asked: self.settle,
