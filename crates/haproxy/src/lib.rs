@@ -2,13 +2,14 @@
 //!
 //! Data flows one way: [`mod@render`] makes the configuration of a node out of the spec, [`check`] asks HAProxy whether it
 //! is valid, [`plan`] compares it with what runs, [`proxy`] carries the plan out with [`process`] and [`handover`], and
-//! reports. [`runtime`] is the client of the Runtime API. [`Proxy`] is the front door; whoever only wants to look takes an
+//! reports. [`runtime`] is the client of the Runtime API, [`certificates`] holds the fleet's certificates in files. [`Proxy`] is the front door; whoever only wants to look takes an
 //! [`Inspector`].
 //!
 //! It leaves to others: which spec is wanted and when (the agent), where servers come from (`hafleet-discovery`), and
 //! who may ask (`hafleet-api`). HAProxy never dies with the agent.
 
 pub mod binary;
+pub mod certificates;
 pub mod check;
 mod files;
 pub mod handover;
@@ -19,6 +20,7 @@ pub mod render;
 pub mod runtime;
 
 pub use binary::{Binary, BinaryError, Version};
+pub use certificates::{Certificates, FleetCertificate, HeldCertificate};
 pub use check::{CheckError, ToolError};
 pub use files::FileError;
 pub use handover::{Choice, HandoverError, Strategy};

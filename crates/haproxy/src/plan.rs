@@ -1,5 +1,6 @@
 //! From what runs and what is wanted to the least that makes them equal. Pure: values in, values out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -7,6 +8,7 @@ use hafleet_model::Digest;
 use hafleet_model::report::Change;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::HeldCertificate;
 use crate::render::{Rendered, RenderedServer, Skeleton};
 use crate::runtime::{Command, CommandError, ServersState};
 
@@ -17,6 +19,9 @@ pub struct Running {
     pub applied: Option<Known>,
     /// Its servers as they are now.
     pub servers: ServersState,
+    /// The SHA-1 of the certificates that it serves, by file; none for a file that it has not loaded. Only for files
+    /// of the fleet's certificates that it could be asked for.
+    pub certificates: BTreeMap<String, Option<String>>,
 }
 
 /// The configuration that a process was brought to.
@@ -26,6 +31,9 @@ pub struct Known {
     pub digest: Digest,
     /// What of it only a reload can change.
     pub skeleton: Skeleton,
+    /// The digest of each certificate of the fleet with its chain and key, by its file.
+    #[serde(default)]
+    pub certificates: BTreeMap<String, Digest>,
 }
 
 /// One command that brings a running server closer to the wanted configuration.
@@ -51,10 +59,13 @@ pub enum Step {
         /// 0 to 256.
         weight: u16,
     },
+    /// Serve another certificate in the place of one (`set ssl cert`, `commit ssl cert`).
+    ReplaceCertificate(HeldCertificate),
 }
 
 impl Step {
-    /// The command of the Runtime API that does it.
+    /// The command of the Runtime API that does it; for a certificate the first of two, which is sent with the PEM
+    /// ([`crate::RuntimeSocket::replace_certificate`]).
     ///
     /// # Errors
     /// When a name cannot stand in a command.
@@ -81,6 +92,9 @@ impl Step {
                 let (target, weight) = (format!("{backend}/{server}"), weight.to_string());
                 Command::new(&["set", "server", &target, "weight", &weight])
             }
+            Self::ReplaceCertificate(certificate) => {
+                Command::new(&["set", "ssl", "cert", certificate.path()])
+            }
         }
     }
 }
@@ -103,6 +117,9 @@ impl fmt::Display for Step {
                 server,
                 weight,
             } => write!(f, "set weight of {backend}/{server} to {weight}"),
+            Self::ReplaceCertificate(certificate) => {
+                write!(f, "replace certificate {}", certificate.name())
+            }
         }
     }
 }
@@ -148,11 +165,20 @@ pub fn plan(running: Option<&Running>, wanted: &Rendered) -> Plan {
         };
         steps.extend(steps_for(server, state.address, state.port, state.weight));
     }
+    let server_steps = steps.len();
+    for certificate in wanted.certificates() {
+        match certificate_step(running, known, certificate) {
+            Ok(step) => steps.extend(step),
+            Err(reason) => return Plan::whole(Change::Reload, reason),
+        }
+    }
     match (steps.len(), wanted.digest() == known.digest) {
         (0, true) => Plan::whole(Change::Nothing, "HAProxy runs it already"),
         (0, false) => Plan::whole(Change::Nothing, "HAProxy's servers are like that already"),
         (_, is_same) => {
-            let reason = if is_same {
+            let reason = if steps.len() > server_steps {
+                "certificates and at most addresses, ports and weights of servers differ"
+            } else if is_same {
                 "servers were changed behind hafleet's back"
             } else {
                 "only addresses, ports and weights of servers differ"
@@ -164,6 +190,28 @@ pub fn plan(running: Option<&Running>, wanted: &Rendered) -> Plan {
             }
         }
     }
+}
+
+/// What has a process serve `certificate`, or why only a new process can.
+fn certificate_step(
+    running: &Running,
+    known: &Known,
+    certificate: &HeldCertificate,
+) -> Result<Option<Step>, String> {
+    let path = certificate.path();
+    let is_noted = known.certificates.get(path) == Some(&certificate.digest());
+    let is_served = match running.certificates.get(path) {
+        Some(Some(sha1)) => certificate.is_served_as(sha1),
+        Some(None) => {
+            return Err(format!(
+                "HAProxy has not loaded certificate {}",
+                certificate.name()
+            ));
+        }
+        None => true,
+    };
+    let step = || Step::ReplaceCertificate(certificate.clone());
+    Ok((!is_noted || !is_served).then(step))
 }
 
 fn steps_for(

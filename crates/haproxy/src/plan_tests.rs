@@ -4,16 +4,19 @@ use hafleet_model::spec::load;
 
 use super::*;
 
-fn rendered(servers: &str) -> Rendered {
-    let text = format!("version: 1\nbackends:\n- name: app\n  servers: [{servers}]\n");
-    let node = NodeContext {
+fn node() -> NodeContext {
+    NodeContext {
         fleet: "shop".into(),
         id: NodeId::new("lb1").unwrap(),
         address: "192.0.2.10".parse().unwrap(),
         zone: None,
         certificate_dir: "/certs".into(),
-    };
-    crate::render::render(&load(&text).unwrap().spec, &node).unwrap()
+    }
+}
+
+fn rendered(servers: &str) -> Rendered {
+    let text = format!("version: 1\nbackends:\n- name: app\n  servers: [{servers}]\n");
+    crate::render::render(&load(&text).unwrap().spec, &node()).unwrap()
 }
 
 const A: &str = "{name: a, address: 192.0.2.1, port: 80, weight: 10}";
@@ -25,8 +28,10 @@ fn running(servers: &str, rows: &[&str]) -> Running {
         applied: Some(Known {
             digest: before.digest(),
             skeleton: before.skeleton().clone(),
+            certificates: BTreeMap::new(),
         }),
         servers: ServersState::parse(&format!("{header}{}\n", rows.join("\n"))).unwrap(),
+        certificates: BTreeMap::new(),
     }
 }
 
@@ -106,4 +111,64 @@ fn anything_else_is_a_reload_with_its_reason() {
         ..running(A, &rows)
     };
     assert_eq!(plan(Some(&unknown), &rendered(A)).change, Change::Reload);
+}
+
+/// A configuration with the fleet's certificate `pem`, whose SHA-1 is `sha1`.
+fn with_certificate(pem: &str, sha1: &str) -> Rendered {
+    use crate::certificates::{FleetCertificate, Held};
+    use hafleet_model::secrets::{CertificateName, Confidential};
+    let certificate = FleetCertificate {
+        name: CertificateName::new("www").unwrap(),
+        pem: Confidential::new(pem),
+        sha1: sha1.into(),
+    };
+    let held = Held::new(std::path::Path::new("/data"), vec![certificate]);
+    let text = "version: 1\nfrontends: [{name: web, binds: [{port: 443, tls: {certificates: [www]}}], default_backend: app}]\nbackends: [{name: app}]\n";
+    let node = node();
+    let families = crate::render::Families::Both;
+    crate::render::render_with(&load(text).unwrap().spec, &node, families, &held).unwrap()
+}
+
+fn serving(before: &Rendered, sha1: Option<Option<&str>>) -> Running {
+    let certificates = before.certificates().iter();
+    let served = sha1.map(|sha1| ("/data/www".to_owned(), sha1.map(str::to_owned)));
+    Running {
+        applied: Some(Known {
+            digest: before.digest(),
+            skeleton: before.skeleton().clone(),
+            certificates: certificates
+                .map(|held| (held.path().to_owned(), held.digest()))
+                .collect(),
+        }),
+        servers: ServersState::default(),
+        certificates: served.into_iter().collect(),
+    }
+}
+
+#[test]
+fn a_certificate_in_use_is_replaced_without_a_reload() {
+    let before = with_certificate("one", "aa");
+    let same = plan(Some(&serving(&before, Some(Some("AA")))), &before);
+    assert_eq!(same.change, Change::Nothing, "{same:?}");
+    let cases = [
+        (
+            "another certificate",
+            with_certificate("two", "bb"),
+            Some(Some("AA")),
+        ),
+        (
+            "another chain",
+            with_certificate("one and more", "aa"),
+            Some(Some("AA")),
+        ),
+        ("replaced by hand", before.clone(), Some(Some("CC"))),
+        ("it cannot be asked", with_certificate("two", "bb"), None),
+    ];
+    for (what, wanted, served) in cases {
+        let found = plan(Some(&serving(&before, served)), &wanted);
+        assert_eq!(found.change, Change::Runtime, "{what}: {found:?}");
+        assert_eq!(found.steps[0].to_string(), "replace certificate www");
+    }
+    let unloaded = plan(Some(&serving(&before, Some(None))), &before);
+    assert_eq!(unloaded.change, Change::Reload, "{unloaded:?}");
 }

@@ -55,6 +55,7 @@ impl Proxy {
             handover = self.replace(rendered, revision).await?;
         }
         self.was_applied = true;
+        self.inspector.certificates().sweep(rendered);
         let pid = self
             .current
             .borrow()
@@ -132,9 +133,12 @@ impl Proxy {
 }
 
 pub(super) fn known(rendered: &Rendered) -> Known {
+    let certificates = rendered.certificates().iter();
+    let certificates = certificates.map(|held| (held.path().to_owned(), held.digest()));
     Known {
         digest: rendered.digest(),
         skeleton: rendered.skeleton().clone(),
+        certificates: certificates.collect(),
     }
 }
 

@@ -1,21 +1,24 @@
 //! Looking without touching: render, check and plan, also while a change is under way.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
 use hafleet_model::Spec;
 use hafleet_model::report::{Change, NodeContext};
+use hafleet_model::secrets::Confidential;
 use hafleet_model::spec::{Finding, Findings};
 use tokio::sync::watch;
 
 use super::adopt::Current;
 use super::{PlanError, Settings, error_chain};
 use crate::binary::Binary;
-use crate::check::{self, CheckError};
+use crate::certificates::{Certificates, HeldCertificate};
+use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::handover::{self, Choice, HandoverError};
 use crate::plan::{self, Plan, Running};
-use crate::render::{self, Families, Prelude, RenderError, Rendered};
+use crate::render::{self, Families, Prelude, RenderError, Rendered, quote_word};
 use crate::runtime::{RuntimeError, RuntimeSocket, ServersState};
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
@@ -31,6 +34,7 @@ struct Shared {
     binary: Binary,
     files: Files,
     families: Families,
+    certificates: Certificates,
 }
 
 impl Inspector {
@@ -38,6 +42,7 @@ impl Inspector {
         settings: Settings,
         binary: Binary,
         files: Files,
+        certificates: Certificates,
         current: watch::Receiver<Option<Current>>,
     ) -> Self {
         let shared = Shared {
@@ -45,6 +50,7 @@ impl Inspector {
             binary,
             files,
             families: families(),
+            certificates,
         };
         Self {
             shared: Arc::new(shared),
@@ -58,6 +64,11 @@ impl Inspector {
 
     pub(super) fn files(&self) -> &Files {
         &self.shared.files
+    }
+
+    /// The fleet's certificates that this node holds.
+    pub fn certificates(&self) -> &Certificates {
+        &self.shared.certificates
     }
 
     /// HAProxy's program and version.
@@ -75,7 +86,8 @@ impl Inspector {
     /// # Errors
     /// What cannot be rendered, and where in the spec it is.
     pub fn render(&self, spec: &Spec) -> Result<Rendered, RenderError> {
-        render::render_on(spec, self.node(), self.shared.families)
+        let held = self.shared.certificates.held();
+        render::render_with(spec, self.node(), self.shared.families, &held)
     }
 
     /// The whole file that `rendered` would become, with the runtime socket of the process that runs now; the next
@@ -113,6 +125,41 @@ impl Inspector {
         .await
     }
 
+    /// Asks HAProxy whether it could serve `pem`, which nobody holds yet.
+    ///
+    /// # Errors
+    /// HAProxy's words, when it could not; or when HAProxy could not be asked.
+    pub async fn check_certificate(&self, pem: &Confidential) -> Result<(), CheckError> {
+        let laid_out = self.shared.certificates.lay_out(pem);
+        let file = laid_out.map_err(|source| ToolError::Write {
+            dir: self.shared.files.dir().to_owned(),
+            source,
+        })?;
+        let path = file.path().display().to_string();
+        let word = quote_word(&path).unwrap_or_default();
+        let text = format!(
+            "listen check\n    mode tcp\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n    \
+             bind 127.0.0.1:1 ssl crt {word}\n    server none 127.0.0.1:1\n"
+        );
+        let spec = Spec {
+            haproxy_cfg: Some(text),
+            ..Spec::default()
+        };
+        let rendered = self
+            .render(&spec)
+            .map_err(|error| CheckError::Invalid(error.0))?;
+        let checked = self.check(&rendered).await.map(|_| ());
+        checked.map_err(|error| match error {
+            CheckError::Invalid(findings) => {
+                let findings = findings.0.into_iter().map(|finding| {
+                    Finding::new("", finding.message.replace(&path, "the certificate"))
+                });
+                CheckError::Invalid(Findings(findings.collect()))
+            }
+            error @ CheckError::Tool(_) => error,
+        })
+    }
+
     /// The least that brings HAProxy to `rendered` from what it runs, which it is asked.
     ///
     /// # Errors
@@ -126,9 +173,9 @@ impl Inspector {
             .known
             .as_ref()
             .is_some_and(|known| known.skeleton == *rendered.skeleton());
-        let servers = if is_like && !rendered.servers().is_empty() {
-            match RuntimeSocket::new(&current.socket).servers_state().await {
-                Ok(servers) => servers,
+        let (servers, certificates) = if is_like {
+            match served(&current, rendered).await {
+                Ok(served) => served,
                 Err(RuntimeError::Unreachable { .. }) => {
                     let reason = "HAProxy's runtime socket cannot be reached";
                     return Ok(Plan::whole(Change::Reload, reason));
@@ -136,11 +183,12 @@ impl Inspector {
                 Err(error) => return Err(error.into()),
             }
         } else {
-            ServersState::default()
+            Served::default()
         };
         let running = Running {
             applied: current.known,
             servers,
+            certificates,
         };
         Ok(plan::plan(Some(&running), rendered))
     }
@@ -180,6 +228,20 @@ impl Inspector {
             Err(error) => error_chain(&error),
         }
     }
+}
+
+/// Servers, and certificates by file.
+type Served = (ServersState, BTreeMap<String, Option<String>>);
+
+/// Asks a process for what of `rendered` it can be told to change.
+async fn served(current: &Current, rendered: &Rendered) -> Result<Served, RuntimeError> {
+    let socket = RuntimeSocket::new(&current.socket);
+    let servers = match rendered.servers() {
+        [] => ServersState::default(),
+        _ => socket.servers_state().await?,
+    };
+    let paths = rendered.certificates().iter().map(HeldCertificate::path);
+    Ok((servers, socket.certificates(paths).await?))
 }
 
 /// Whether the kernel has IPv6: opening a socket tells, binding it to all addresses is what a wildcard bind does.

@@ -23,6 +23,7 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 
 use crate::binary::Binary;
+use crate::certificates::Certificates;
 use crate::check::CheckError;
 use crate::files;
 use crate::handover::{self, DropSyn};
@@ -65,9 +66,10 @@ impl Proxy {
             files::remove(&files.firewall_mark())?;
         }
         let adopted = adopt::adopt(&files).await?;
+        let certificates = Certificates::open(files.dir())?;
         let (current, watched) = watch::channel(adopted.current);
         Ok(Self {
-            inspector: Inspector::new(settings, binary, files, watched),
+            inspector: Inspector::new(settings, binary, files, certificates, watched),
             current,
             old: adopted.old,
             generation: adopted.generation,

@@ -6,6 +6,7 @@ use hafleet_model::report::Change;
 use super::adopt::Current;
 use super::apply::{known, prelude};
 use super::{ApplyError, Proxy, error_chain};
+use crate::certificates::HeldCertificate;
 use crate::plan::{Plan, Step};
 use crate::render::Rendered;
 use crate::runtime::{RuntimeError, RuntimeSocket};
@@ -62,15 +63,13 @@ impl Proxy {
         }
         let socket = RuntimeSocket::new(&current.socket);
         for step in steps {
-            let command = step.command().map_err(|error| RuntimeError::Refused {
-                command: step.to_string(),
-                words: error.to_string(),
-            })?;
-            socket.tell(&command).await?;
+            run_step(&socket, step).await?;
         }
+        let certificates = rendered.certificates().iter().map(HeldCertificate::path);
         let after = crate::plan::Running {
             applied: Some(known(rendered)),
             servers: socket.servers_state().await?,
+            certificates: socket.certificates(certificates).await?,
         };
         let left = crate::plan::plan(Some(&after), rendered);
         match left.steps.first() {
@@ -81,4 +80,16 @@ impl Proxy {
             }),
         }
     }
+}
+
+async fn run_step(socket: &RuntimeSocket, step: &Step) -> Result<(), RuntimeError> {
+    if let Step::ReplaceCertificate(certificate) = step {
+        let replaced = socket.replace_certificate(certificate.path(), certificate.pem());
+        return replaced.await;
+    }
+    let command = step.command().map_err(|error| RuntimeError::Refused {
+        command: step.to_string(),
+        words: error.to_string(),
+    })?;
+    socket.tell(&command).await
 }

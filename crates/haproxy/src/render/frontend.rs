@@ -13,12 +13,14 @@ use hafleet_model::spec::{
 use super::condition::{Condition, remember_host};
 use super::lines::{Line, Lines};
 use super::{Families, expect_name, process};
+use crate::certificates::Held;
 
 /// Where a frontend is rendered for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) node: &'a NodeContext,
     pub(super) families: Families,
+    pub(super) held: &'a Held,
 }
 
 /// Writes the section of `frontend`, which stands at `path` in the spec.
@@ -86,17 +88,17 @@ fn bind(lines: &mut Lines, path: &str, bind: &Bind, mode: Mode, place: Place<'_>
     };
     let line = line.flag("accept-proxy", bind.accept_proxy);
     let line = match &bind.tls {
-        Some(tls) => bind_tls(line, tls, mode, place.node),
+        Some(tls) => bind_tls(line, tls, mode, place),
         None => line,
     };
     line.end();
 }
 
-fn bind_tls<'l>(line: Line<'l>, tls: &BindTls, mode: Mode, node: &NodeContext) -> Line<'l> {
-    let in_dir = |file: &str| format!("{}/{file}", node.certificate_dir);
+fn bind_tls<'l>(line: Line<'l>, tls: &BindTls, mode: Mode, place: Place<'_>) -> Line<'l> {
+    let dir = &place.node.certificate_dir;
     let mut line = line.fixed("ssl");
     for file in &tls.certificates {
-        line = line.fixed("crt").word(in_dir(file));
+        line = line.fixed("crt").word(place.held.resolve(file, dir));
     }
     let alpn = match (&tls.alpn, mode) {
         (Some(protocols), _) => protocols.join(","),
@@ -110,7 +112,7 @@ fn bind_tls<'l>(line: Line<'l>, tls: &BindTls, mode: Mode, node: &NodeContext) -
     match &tls.client_ca {
         Some(file) => line
             .fixed("ca-file")
-            .word(in_dir(file))
+            .word(format!("{dir}/{file}"))
             .fixed("verify required"),
         None => line,
     }

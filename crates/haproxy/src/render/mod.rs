@@ -24,6 +24,8 @@ use hafleet_model::{Digest, Spec, report::NodeContext};
 
 use lines::{Built, Lines};
 
+use crate::certificates::{Held, HeldCertificate};
+
 pub use listener::Listener;
 pub use prelude::Prelude;
 pub use quote::word as quote_word;
@@ -70,6 +72,7 @@ pub struct Rendered {
     listeners: Vec<Listener>,
     servers: Vec<RenderedServer>,
     skeleton: Skeleton,
+    certificates: Vec<HeldCertificate>,
 }
 
 impl Rendered {
@@ -110,6 +113,11 @@ impl Rendered {
         &self.servers
     }
 
+    /// The fleet's certificates that it names.
+    pub fn certificates(&self) -> &[HeldCertificate] {
+        &self.certificates
+    }
+
     /// What of the configuration only a reload can change.
     pub fn skeleton(&self) -> &Skeleton {
         &self.skeleton
@@ -130,6 +138,7 @@ impl Rendered {
             listeners: listener::in_text(&body),
             servers: Vec::new(),
             skeleton: Skeleton::of(&body),
+            certificates: Vec::new(),
             body,
         }
     }
@@ -140,6 +149,7 @@ impl Rendered {
             listeners: listener::in_text(&built.text),
             servers,
             skeleton: Skeleton::of(&built.shape),
+            certificates: Vec::new(),
             body: built.text,
         }
     }
@@ -162,18 +172,43 @@ pub fn render_on(
     node: &NodeContext,
     families: Families,
 ) -> Result<Rendered, RenderError> {
+    render_with(spec, node, families, &Held::default())
+}
+
+/// The configuration of `spec` for `node`, which holds certificates of the fleet.
+pub(crate) fn render_with(
+    spec: &Spec,
+    node: &NodeContext,
+    families: Families,
+    held: &Held,
+) -> Result<Rendered, RenderError> {
+    let mut rendered = render_text(spec, node, families, held)?;
+    rendered.certificates = held.used_in(&rendered.body);
+    Ok(rendered)
+}
+
+fn render_text(
+    spec: &Spec,
+    node: &NodeContext,
+    families: Families,
+    held: &Held,
+) -> Result<Rendered, RenderError> {
     if let Some(text) = &spec.haproxy_cfg {
         return no_nul("haproxy_cfg", text).map(|()| Rendered::from_text(text, "haproxy_cfg"));
     }
     if let Some(source) = &spec.template {
-        let text = template::expand(source, spec, node)?;
+        let text = template::expand(source, spec, node, held)?;
         return no_nul("template", &text).map(|()| Rendered::from_text(&text, "template"));
     }
     let mut lines = Lines::default();
     process::global(&mut lines, &spec.global);
     process::defaults(&mut lines, &spec.defaults);
     for (index, item) in spec.frontends.iter().enumerate() {
-        let place = frontend::Place { node, families };
+        let place = frontend::Place {
+            node,
+            families,
+            held,
+        };
         frontend::frontend(&mut lines, &format!("frontends[{index}]"), item, place);
     }
     let mut servers = Vec::new();

@@ -6,6 +6,7 @@
 //! | `fleet` | the fleet's name |
 //! | `global`, `defaults`, `frontends`, `backends` | the spec's parts as they were written |
 //! | `vars` | values of the author's own |
+//! | `certificate(name)` | the file of a certificate: the fleet's of that name, or else one of the node's |
 //!
 //! What the author left out of the spec is not defined: ask with `is defined`, or give a `default`.
 //! The filter `quote` makes any value one word of the configuration. A variable that does not exist is an error, files
@@ -22,6 +23,7 @@ use minijinja::{
 };
 
 use super::quote;
+use crate::certificates::Held;
 
 /// Instructions after which a template is ended: below a second's work, and 20 times what 10,000 servers need.
 const FUEL: u64 = 10_000_000;
@@ -33,13 +35,20 @@ const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// The fault, with its line in the template, at path `template`.
-pub(super) fn expand(source: &str, spec: &Spec, node: &NodeContext) -> Result<String, Findings> {
+pub(super) fn expand(
+    source: &str,
+    spec: &Spec,
+    node: &NodeContext,
+    held: &Held,
+) -> Result<String, Findings> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_syntax(block_lines_vanish()?);
     environment.set_fuel(Some(FUEL));
     environment.add_filter("quote", quoted);
+    let (held, dir) = (held.clone(), node.certificate_dir.clone());
+    environment.add_function("certificate", move |name: &str| held.resolve(name, &dir));
     let variables = context! {
         node => context! {
             id => node.id.as_str(),

@@ -4,6 +4,7 @@
 //! connection's end; one that was cut short is an error and never a short answer. (Management Guide, section 9.3,
 //! "Unix Socket commands".)
 
+mod certificate;
 mod command;
 mod info;
 mod servers;
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hafleet_model::secrets::Confidential;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -130,7 +132,16 @@ impl RuntimeSocket {
     /// # Errors
     /// When there is no complete answer, or the answer says that the command is unknown or not permitted.
     pub async fn ask(&self, command: &Command) -> Result<String, RuntimeError> {
-        let reply = tokio::time::timeout(self.deadline, self.exchange(command))
+        self.answered(command, None).await
+    }
+
+    /// [`Self::ask`] with a payload, which must have no empty line (Management Guide, section 9.3, `<<`).
+    async fn answered(
+        &self,
+        command: &Command,
+        payload: Option<&Confidential>,
+    ) -> Result<String, RuntimeError> {
+        let reply = tokio::time::timeout(self.deadline, self.exchange(command, payload))
             .await
             .map_err(|_| RuntimeError::TimedOut {
                 socket: self.path.clone(),
@@ -204,7 +215,11 @@ impl RuntimeSocket {
         Stats::parse(&reply).map_err(garbled(&command))
     }
 
-    async fn exchange(&self, command: &Command) -> Result<String, RuntimeError> {
+    async fn exchange(
+        &self,
+        command: &Command,
+        payload: Option<&Confidential>,
+    ) -> Result<String, RuntimeError> {
         let mut stream =
             UnixStream::connect(&self.path)
                 .await
@@ -217,7 +232,10 @@ impl RuntimeSocket {
             command: command.to_string(),
             source,
         };
-        let line = format!("{command}\n");
+        let line = match payload {
+            Some(payload) => format!("{command} <<\n{}\n\n", payload.expose().trim_end()),
+            None => format!("{command}\n"),
+        };
         stream.write_all(line.as_bytes()).await.map_err(broken)?;
         let mut reply = Vec::new();
         let limit = u64::try_from(self.max_reply).unwrap_or(u64::MAX);
