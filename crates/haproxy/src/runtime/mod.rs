@@ -7,7 +7,9 @@
 mod certificate;
 mod command;
 mod info;
+mod maps;
 mod servers;
+mod session;
 mod stat;
 
 use std::io;
@@ -20,7 +22,9 @@ use tokio::net::UnixStream;
 
 pub use command::{Command, CommandError};
 pub use info::Info;
-pub use servers::{ServerState, ServersState};
+pub use maps::{LoadedMap, MapEntry};
+pub use servers::{AdminState, ServerState, ServersState};
+pub use session::Session;
 pub use stat::{Stat, StatKind, Stats};
 
 /// Why a command has no answer, or not the wanted one.
@@ -164,25 +168,7 @@ impl RuntimeSocket {
     /// As [`Self::ask`], and when HAProxy refused in words of the command's own.
     pub async fn tell(&self, command: &Command) -> Result<(), RuntimeError> {
         let reply = self.ask(command).await?;
-        let words = reply.trim();
-        let is_done = words.is_empty()
-            || [
-                "IP changed from",
-                "port changed from",
-                "no need to change",
-                "fqdn changed from",
-                "New server registered",
-                "Server deleted",
-            ]
-            .iter()
-            .any(|known| words.starts_with(known));
-        if is_done {
-            return Ok(());
-        }
-        Err(RuntimeError::Refused {
-            command: command.to_string(),
-            words: one_line(words),
-        })
+        accept(command, &reply)
     }
 
     /// `show info` (Management Guide, section 9.3).
@@ -215,18 +201,31 @@ impl RuntimeSocket {
         Stats::parse(&reply).map_err(garbled(&command))
     }
 
+    /// `show stat` of frontends alone, which is short however many servers there are.
+    ///
+    /// # Errors
+    /// As [`Self::stat`].
+    pub async fn frontends(&self) -> Result<Stats, RuntimeError> {
+        let command = Command::fixed("show stat -1 1 -1");
+        let reply = self.ask(&command).await?;
+        Stats::parse(&reply).map_err(garbled(&command))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, RuntimeError> {
+        UnixStream::connect(&self.path)
+            .await
+            .map_err(|source| RuntimeError::Unreachable {
+                socket: self.path.clone(),
+                source,
+            })
+    }
+
     async fn exchange(
         &self,
         command: &Command,
         payload: Option<&Confidential>,
     ) -> Result<String, RuntimeError> {
-        let mut stream =
-            UnixStream::connect(&self.path)
-                .await
-                .map_err(|source| RuntimeError::Unreachable {
-                    socket: self.path.clone(),
-                    source,
-                })?;
+        let mut stream = self.connect().await?;
         let broken = |source| RuntimeError::Broken {
             socket: self.path.clone(),
             command: command.to_string(),
@@ -256,6 +255,30 @@ impl RuntimeSocket {
         }
         Ok(String::from_utf8_lossy(&reply).into_owned())
     }
+}
+
+/// Takes HAProxy's words after a command that changes something for consent or for a refusal.
+fn accept(command: &Command, reply: &str) -> Result<(), RuntimeError> {
+    let words = reply.trim();
+    let is_done = words.is_empty()
+        || [
+            "IP changed from",
+            "port changed from",
+            "no need to change",
+            "fqdn changed from",
+            "New server registered",
+            "Server deleted",
+            "New version created",
+        ]
+        .iter()
+        .any(|known| words.starts_with(known));
+    if is_done {
+        return Ok(());
+    }
+    Err(RuntimeError::Refused {
+        command: command.to_string(),
+        words: one_line(words),
+    })
 }
 
 fn garbled(command: &Command) -> impl Fn(String) -> RuntimeError {

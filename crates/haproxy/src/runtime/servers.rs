@@ -22,6 +22,49 @@ pub struct ServerState {
     pub admin_state: u32,
     /// 0 stopped, 1 starting, 2 running, 3 stopping softly (`srv_op_state`).
     pub operational_state: u32,
+    /// Bits of the check's state (`srv_check_state`): 0x02 it has one, 0x04 it is on, 0x08 it pauses. Absent where the
+    /// version does not tell.
+    pub check_state: Option<u32>,
+}
+
+impl ServerState {
+    /// What an operator made of it over the runtime socket or the statistics page; maintenance that comes from elsewhere,
+    /// such as a name that does not resolve, is not an operator's.
+    pub fn admin(&self) -> AdminState {
+        match self.admin_state {
+            state if state & 0x01 != 0 => AdminState::Maint,
+            state if state & 0x08 != 0 => AdminState::Drain,
+            _ => AdminState::Ready,
+        }
+    }
+
+    /// Whether it has a health check that somebody turned off (`disable health`).
+    pub fn is_check_off(&self) -> bool {
+        self.check_state.is_some_and(|state| state & 0x06 == 0x02)
+    }
+}
+
+/// What an operator may ask of a server (Management Guide, section 9.3, `set server … state`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdminState {
+    /// It takes what is due to it.
+    #[default]
+    Ready,
+    /// It finishes what it has, and takes sessions that persist on it.
+    Drain,
+    /// It finishes what it has, takes nothing more and is not checked.
+    Maint,
+}
+
+impl AdminState {
+    /// HAProxy's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        }
+    }
 }
 
 /// All servers of a process, by backend and name.
@@ -96,5 +139,8 @@ fn row(line: &str, columns: &BTreeMap<&str, usize>) -> Result<ServerState, Strin
         weight: small("srv_uweight")?,
         admin_state: number("srv_admin_state")?,
         operational_state: number("srv_op_state")?,
+        check_state: cell("srv_check_state")
+            .ok()
+            .and_then(|text| text.parse().ok()),
     })
 }
