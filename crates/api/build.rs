@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
+        .skip_debug([".hafleet.v1.PutCertificateRequest"])
         .compile_fds(files)?;
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors)?

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::causes::with_causes;
+use crate::certificates::CertificateKeeper;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 use crate::reloads::{Reload, ReloadLog, ReloadPace};
 
@@ -34,6 +35,8 @@ pub(crate) struct DataPlaneLoop {
     proxy: Proxy,
     cluster: Cluster,
     spec: watch::Receiver<Option<Arc<Document>>>,
+    secrets: watch::Receiver<Option<Arc<Document>>>,
+    certificates: CertificateKeeper,
     wanted: Option<Wanted>,
     state: ApplyState,
     pace: ReloadPace,
@@ -44,6 +47,8 @@ pub(crate) struct DataPlaneLoop {
 /// The spec's configuration for this node.
 struct Wanted {
     stamp: Stamp,
+    /// The secrets whose certificates it names.
+    secrets: Option<Stamp>,
     rendered: Rendered,
 }
 
@@ -51,11 +56,13 @@ impl DataPlaneLoop {
     pub(crate) fn new(
         proxy: Proxy,
         cluster: Cluster,
+        certificates: CertificateKeeper,
         pace: ReloadPace,
         reloads: ReloadLog,
     ) -> Self {
         let mut spec = cluster.document(DocumentKind::Spec);
         spec.mark_changed();
+        let secrets = cluster.document(DocumentKind::Secrets);
         let state = proxy
             .applied_revision()
             .map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
@@ -68,6 +75,8 @@ impl DataPlaneLoop {
             proxy,
             cluster,
             spec,
+            secrets,
+            certificates,
             wanted: None,
             state,
             pace,
@@ -132,13 +141,13 @@ impl DataPlaneLoop {
         }
     }
 
-    /// Keeps the configuration of `document`, rendering it only when it is another than the last.
+    /// Keeps the configuration of `document` with the newest certificates, rendering it only when one of them is another
+    /// than the last.
     fn render(&mut self, document: &Document) -> Result<(), String> {
-        if self
-            .wanted
-            .as_ref()
-            .is_some_and(|wanted| wanted.stamp == document.stamp())
-        {
+        let secrets = self.certificates.bring()?;
+        let is_same =
+            |wanted: &Wanted| wanted.stamp == document.stamp() && wanted.secrets == secrets;
+        if self.wanted.as_ref().is_some_and(is_same) {
             return Ok(());
         }
         self.wanted = None;
@@ -150,6 +159,7 @@ impl DataPlaneLoop {
         })?;
         self.wanted = Some(Wanted {
             stamp: document.stamp(),
+            secrets,
             rendered,
         });
         Ok(())
@@ -206,12 +216,17 @@ impl Reconcile for DataPlaneLoop {
     const NAME: &'static str = "haproxy";
 
     async fn changed(&mut self) {
-        if self.spec.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = self.spec.changed() => changed,
+            changed = self.secrets.changed() => changed,
+        };
+        if changed.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
     async fn reconcile(&mut self, activation: Activation) -> Outcome {
+        self.secrets.mark_unchanged();
         let document = self.spec.borrow_and_update().clone();
         let Some(document) = document else {
             self.observe().await;

@@ -1,5 +1,7 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
+mod certificates;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
+use hafleet_api::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use hafleet_api::fleet::{
     FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, Rendering, Rollback,
     Scope, Status, Write, Written,
@@ -16,6 +19,7 @@ use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
 };
 use hafleet_haproxy::Inspector;
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
 use tokio::time::Instant;
@@ -23,7 +27,8 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::candidate::Candidate;
 use crate::causes::with_causes;
-use crate::forward::{Forward, SpecWrite, Unanswered};
+use crate::certificates::CertificateKeeper;
+use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
 
 /// How long a write waits for a leader to be there.
@@ -38,6 +43,7 @@ pub(crate) struct AgentFleet {
     cluster: Cluster,
     inspector: Inspector,
     reloads: ReloadLog,
+    certificates: CertificateKeeper,
 }
 
 impl AgentFleet {
@@ -47,6 +53,7 @@ impl AgentFleet {
         cluster: Cluster,
         inspector: Inspector,
         reloads: ReloadLog,
+        certificates: CertificateKeeper,
     ) -> Self {
         Self {
             name,
@@ -54,6 +61,7 @@ impl AgentFleet {
             cluster,
             inspector,
             reloads,
+            certificates,
         }
     }
 
@@ -85,7 +93,7 @@ impl AgentFleet {
     }
 
     /// Has the leader do a write, wherever that is, waiting for one to be there.
-    async fn through_leader(&self, write: &SpecWrite) -> Result<Written, Failure> {
+    async fn through_leader(&self, write: &LeaderWrite) -> Result<Written, Failure> {
         let deadline = Instant::now() + LEADER_WAIT;
         let is_forwarded = write.intent().is_forwarded;
         loop {
@@ -112,11 +120,11 @@ impl AgentFleet {
     }
 
     /// Does a write here, if this node leads.
-    async fn do_here(&self, write: &SpecWrite) -> Result<Written, WriteFailure> {
+    async fn do_here(&self, write: &LeaderWrite) -> Result<Written, WriteFailure> {
         self.lead()?;
         match write {
-            SpecWrite::New(write) => self.write_here(&write.spec, &write.intent).await,
-            SpecWrite::Earlier(rollback) => {
+            LeaderWrite::New(write) => self.write_here(&write.spec, &write.intent).await,
+            LeaderWrite::Earlier(rollback) => {
                 let earlier = self.find(rollback.revision).map_err(WriteFailure::Final)?;
                 let mut intent = rollback.intent.clone();
                 if intent.comment.is_empty() {
@@ -124,6 +132,7 @@ impl AgentFleet {
                 }
                 self.write_here(earlier.body(), &intent).await
             }
+            LeaderWrite::Certificate(write) => self.write_certificate_here(write).await,
         }
     }
 
@@ -172,9 +181,13 @@ impl AgentFleet {
     }
 
     async fn validate(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
-        Candidate::read(spec, &self.inspector)?
-            .check(&self.inspector)
-            .await
+        self.candidate(spec)?.check(&self.inspector).await
+    }
+
+    /// `spec` as this node would have it, with the newest certificates of the fleet.
+    fn candidate(&self, spec: &str) -> Result<Candidate, Failure> {
+        self.certificates.bring().map_err(Failure::Internal)?;
+        Candidate::read(spec, &self.inspector)
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
@@ -316,6 +329,7 @@ impl Fleet for AgentFleet {
             cluster: self.cluster.clone(),
             inspector: self.inspector.clone(),
             reloads: self.reloads.clone(),
+            certificates: self.certificates.clone(),
         };
         WatchStream::new(self.cluster.view())
             .map(move |view| fleet.status_of(&view))
@@ -361,7 +375,7 @@ impl Fleet for AgentFleet {
             Some(text) => text.to_owned(),
             None => self.spec(None).await?.1,
         };
-        let candidate = Candidate::read(&text, &self.inspector)?;
+        let candidate = self.candidate(&text)?;
         Ok(Rendering {
             node: self.node.clone(),
             haproxy_cfg: self.inspector.preview(candidate.rendered()),
@@ -369,7 +383,7 @@ impl Fleet for AgentFleet {
     }
 
     async fn plan(&self, spec: &str, scope: Scope) -> Result<FleetPlan, Failure> {
-        let candidate = Candidate::read(spec, &self.inspector)?;
+        let candidate = self.candidate(spec)?;
         candidate.check(&self.inspector).await?;
         let base = self.cluster.document(DocumentKind::Spec).borrow().clone();
         let name = base
@@ -405,11 +419,11 @@ impl Fleet for AgentFleet {
     }
 
     async fn apply(&self, write: Write) -> Result<Written, Failure> {
-        self.through_leader(&SpecWrite::New(write)).await
+        self.through_leader(&LeaderWrite::New(write)).await
     }
 
     async fn rollback(&self, rollback: Rollback) -> Result<Written, Failure> {
-        self.through_leader(&SpecWrite::Earlier(rollback)).await
+        self.through_leader(&LeaderWrite::Earlier(rollback)).await
     }
 
     async fn spec(&self, revision: Option<Revision>) -> Result<(Header, String), Failure> {
@@ -432,6 +446,18 @@ impl Fleet for AgentFleet {
                 .map_err(|error| internal(&error))?,
             conflicts: self.conflicts()?,
         })
+    }
+
+    async fn certificates(&self) -> Result<CertificateList, Failure> {
+        self.certificate_list()
+    }
+
+    async fn certificate(&self, name: &CertificateName) -> Result<CertificateStatus, Failure> {
+        self.certificate_status(name)
+    }
+
+    async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure> {
+        self.through_leader(&LeaderWrite::Certificate(write)).await
     }
 }
 

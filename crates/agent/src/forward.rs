@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use hafleet_api::certificates::{CertificateChange, CertificateWrite};
+use hafleet_api::convert::BadAnswer;
 use hafleet_api::fleet::{Intent, NodePlan, Rendering, Rollback, Write, Written};
 use hafleet_api::v1::{self, admin_client::AdminClient};
 use hafleet_api::{Failure, ON_BEHALF_OF, failure};
@@ -28,20 +30,31 @@ pub(crate) enum Unanswered {
     Final(Failure),
 }
 
-/// A write of the spec, by its text or by an earlier revision.
-pub(crate) enum SpecWrite {
+/// A write that the leader does: of the spec, by its text or by an earlier revision, or of a certificate.
+pub(crate) enum LeaderWrite {
     /// This text.
     New(Write),
     /// What that revision was.
     Earlier(Rollback),
+    /// This certificate.
+    Certificate(CertificateWrite),
 }
 
-impl SpecWrite {
+impl LeaderWrite {
     /// Who writes, why, and on which conditions.
     pub(crate) fn intent(&self) -> &Intent {
         match self {
             Self::New(write) => &write.intent,
             Self::Earlier(rollback) => &rollback.intent,
+            Self::Certificate(write) => &write.intent,
+        }
+    }
+
+    /// The command that tells whether it was done.
+    fn telling(&self) -> &'static str {
+        match self {
+            Self::New(_) | Self::Earlier(_) => "hafleet spec history",
+            Self::Certificate(_) => "hafleet certificate list",
         }
     }
 }
@@ -67,34 +80,75 @@ impl Forward {
     }
 
     /// Hands a write to the other agent, which should lead.
-    pub(crate) async fn write(mut self, write: &SpecWrite) -> Result<Written, Unanswered> {
+    pub(crate) async fn write(mut self, write: &LeaderWrite) -> Result<Written, Unanswered> {
         let intent = write.intent();
         let expected_revision = intent.expect.map(|revision| revision.to_string());
         let expected_revision = expected_revision.unwrap_or_default();
         let (comment, force_without_majority) = (intent.comment.clone(), intent.force);
-        let answer = match write {
-            SpecWrite::New(write) => {
+        let telling = write.telling();
+        match write {
+            LeaderWrite::New(write) => {
                 let message = v1::ApplySpecRequest {
                     spec: write.spec.clone(),
                     expected_revision,
                     comment,
                     force_without_majority,
                 };
-                self.admin.apply_spec(on_behalf_of(message, intent)).await
+                let request = on_behalf_of(message, intent);
+                let answer = self.admin.apply_spec(request).await;
+                self.written(answer, telling)
             }
-            SpecWrite::Earlier(rollback) => {
+            LeaderWrite::Earlier(rollback) => {
                 let message = v1::RollbackSpecRequest {
                     revision: rollback.revision.to_string(),
                     expected_revision,
                     comment,
                     force_without_majority,
                 };
-                self.admin
-                    .rollback_spec(on_behalf_of(message, intent))
-                    .await
+                let request = on_behalf_of(message, intent);
+                let answer = self.admin.rollback_spec(request).await;
+                self.written(answer, telling)
             }
-        };
-        self.written(answer)
+            LeaderWrite::Certificate(write) => {
+                let answer = self.write_certificate(write).await;
+                self.written(answer, telling)
+            }
+        }
+    }
+
+    async fn write_certificate(
+        &mut self,
+        write: &CertificateWrite,
+    ) -> Result<tonic::Response<v1::WriteCertificateResponse>, Status> {
+        let CertificateWrite {
+            name,
+            change,
+            intent,
+        } = write;
+        let (comment, force_without_majority) = (intent.comment.clone(), intent.force);
+        match change {
+            CertificateChange::Put { pem, allow_expired } => {
+                let message = v1::PutCertificateRequest {
+                    name: name.to_string(),
+                    pem: pem.expose().to_owned(),
+                    allow_expired: *allow_expired,
+                    comment,
+                    force_without_majority,
+                };
+                let request = on_behalf_of(message, intent);
+                self.admin.put_certificate(request).await
+            }
+            CertificateChange::Remove { force } => {
+                let message = v1::RemoveCertificateRequest {
+                    name: name.to_string(),
+                    force: *force,
+                    comment,
+                    force_without_majority,
+                };
+                let request = on_behalf_of(message, intent);
+                self.admin.remove_certificate(request).await
+            }
+        }
     }
 
     /// What the other node would do with `spec`. A failure is its answer too.
@@ -123,11 +177,10 @@ impl Forward {
             node_id: self.node.to_string(),
             ..plan
         };
-        plan.try_into()
-            .unwrap_or_else(|error: hafleet_api::convert::BadAnswer| NodePlan {
-                node: self.node,
-                outcome: Err(error.to_string()),
-            })
+        plan.try_into().unwrap_or_else(|error: BadAnswer| NodePlan {
+            node: self.node,
+            outcome: Err(error.to_string()),
+        })
     }
 
     /// The other node in full, as it sees itself.
@@ -158,9 +211,10 @@ impl Forward {
         })
     }
 
-    fn written(
+    fn written<M: TryInto<Written, Error = BadAnswer>>(
         &self,
-        answer: Result<tonic::Response<v1::WriteSpecResponse>, Status>,
+        answer: Result<tonic::Response<M>, Status>,
+        telling: &str,
     ) -> Result<Written, Unanswered> {
         match answer {
             Ok(answer) => answer.into_inner().try_into().map_err(|error| {
@@ -174,7 +228,7 @@ impl Forward {
             }
             Err(status) if was_lost(&status) => Err(Unanswered::Final(Failure::TimedOut(format!(
                 "leader {} went away during the write ({}), so it may or may not be stored; \
-                 `hafleet spec history` tells",
+                 `{telling}` tells",
                 self.node,
                 status.message()
             )))),

@@ -7,10 +7,12 @@
 //! - [`reloads`]: how soon the next reload may come, and what became of the last ones.
 //! - [`fleet`]: what the administration API asks, answered from cluster and HAProxy.
 //! - [`forward`]: calls that another agent has to answer.
+//! - [`certificates`]: the fleet's certificates, in files on this node.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
 mod candidate;
 mod causes;
+mod certificates;
 pub mod config;
 mod data_plane;
 mod fleet;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::with_causes;
+use crate::certificates::CertificateKeeper;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::fleet::AgentFleet;
@@ -140,6 +141,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 
     let stop = CancellationToken::new();
     let inspector = proxy.inspector();
+    let certificates = CertificateKeeper::new(cluster.clone(), inspector.certificates().clone());
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
     let fleet = AgentFleet::new(
@@ -148,8 +150,9 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         cluster.clone(),
         inspector,
         reloads.clone(),
+        certificates.clone(),
     );
-    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), pace, reloads);
+    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), certificates, pace, reloads);
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;

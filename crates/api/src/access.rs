@@ -6,7 +6,7 @@ use crate::Failure;
 
 /// The least role for each method of the `Admin` service. A method that is not here may be called by nobody, and a
 /// test compares the table with the service's descriptor.
-pub const METHODS: [(&str, Role); 12] = [
+pub const METHODS: [(&str, Role); 16] = [
     ("GetStatus", Role::Viewer),
     ("WatchStatus", Role::Viewer),
     ("GetNode", Role::Viewer),
@@ -19,6 +19,10 @@ pub const METHODS: [(&str, Role); 12] = [
     ("ListSpecHistory", Role::Viewer),
     ("DiffSpec", Role::Viewer),
     ("GetSpecSchema", Role::Viewer),
+    ("ListCertificates", Role::Viewer),
+    ("GetCertificate", Role::Viewer),
+    ("PutCertificate", Role::Admin),
+    ("RemoveCertificate", Role::Admin),
 ];
 
 /// Lets `caller` through to `method`, or says why not. Nodes may call everything, since they forward what people

@@ -14,15 +14,15 @@ use crate::v1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the other agent's answer has no usable {field}")]
 pub struct BadAnswer {
-    field: &'static str,
+    pub(crate) field: &'static str,
 }
 
-fn bad<E>(field: &'static str) -> impl FnOnce(E) -> BadAnswer {
+pub(crate) fn bad<E>(field: &'static str) -> impl FnOnce(E) -> BadAnswer {
     move |_| BadAnswer { field }
 }
 
 /// Milliseconds since 1970 as protobuf has them.
-fn timestamp(ms: i64) -> Timestamp {
+pub(crate) fn timestamp(ms: i64) -> Timestamp {
     let nanos = i32::try_from(ms.rem_euclid(1_000)).unwrap_or_default() * 1_000_000;
     Timestamp {
         seconds: ms.div_euclid(1_000),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::{Finding, Findings};
 use hafleet_model::{NodeId, Revision};
 use tonic::{Code, Status};
@@ -45,6 +46,19 @@ pub enum Failure {
     /// No such node is known.
     #[error("there is no node {0}; `hafleet nodes` lists those that are known")]
     UnknownNode(NodeId),
+    /// No such certificate is the fleet's.
+    #[error("the fleet has no certificate {0}; `hafleet certificate list` shows those that it has")]
+    UnknownCertificate(CertificateName),
+    /// The spec uses the certificate.
+    #[error(
+        "the spec uses {name} ({}): take it out of the spec first, or remove it with --force where each node has a file of that name", users.join(", ")
+    )]
+    CertificateInUse {
+        /// Which one.
+        name: CertificateName,
+        /// What uses it.
+        users: Vec<String>,
+    },
     /// The expected revision is not the current one.
     #[error("the current revision is {}, not {expected}; look at `hafleet spec diff {expected}` and apply again with --expect {}", words(*.current), words(*.current))]
     Conflict {
@@ -94,6 +108,8 @@ pub mod reason {
     pub const NO_MAJORITY: &str = "NO_MAJORITY";
     /// Nobody leads.
     pub const NO_LEADER: &str = "NO_LEADER";
+    /// The spec uses the certificate that is to be removed.
+    pub const CERTIFICATE_IN_USE: &str = "CERTIFICATE_IN_USE";
 }
 
 impl From<Failure> for Status {
@@ -111,8 +127,14 @@ impl From<Failure> for Status {
                 Code::InvalidArgument
             }
             Failure::Denied { .. } => Code::PermissionDenied,
-            Failure::UnknownRevision(_) | Failure::NoSpec | Failure::UnknownNode(_) => {
-                Code::NotFound
+            Failure::UnknownRevision(_)
+            | Failure::NoSpec
+            | Failure::UnknownNode(_)
+            | Failure::UnknownCertificate(_) => Code::NotFound,
+            Failure::CertificateInUse { .. } => {
+                let metadata = HashMap::<String, String>::new();
+                details.set_error_info(reason::CERTIFICATE_IN_USE, DOMAIN, metadata);
+                Code::FailedPrecondition
             }
             Failure::Conflict { current, .. } => {
                 let metadata = HashMap::from([("current".to_owned(), words(*current))]);

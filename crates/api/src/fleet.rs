@@ -1,8 +1,10 @@
 //! The port between the wire and the agent: what an agent must be able to do for people and programs.
 
+use crate::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hafleet_model::report::{Change, NodeReport};
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{FleetName, Header, NodeId, Revision, Term};
 
@@ -42,6 +44,15 @@ pub trait Fleet: Send + Sync + 'static {
 
     /// The revisions that are kept, newest first.
     async fn history(&self) -> Result<History, Failure>;
+
+    /// The fleet's certificates.
+    async fn certificates(&self) -> Result<CertificateList, Failure>;
+
+    /// One of them.
+    async fn certificate(&self, name: &CertificateName) -> Result<CertificateStatus, Failure>;
+
+    /// Adds, replaces or removes one.
+    async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure>;
 }
 
 /// How far a plan asks.

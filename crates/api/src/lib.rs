@@ -7,11 +7,13 @@
 //! - [`v1`]: the generated messages, client and server.
 //! - [`fleet`]: the port that the agent fills.
 //! - [`service`]: the `Admin` service over it.
+//! - [`certificates`]: the fleet's certificates, and writes of them.
 //! - [`convert`]: domain types and messages.
 //! - [`access`]: who may call what.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
 
 pub mod access;
+pub mod certificates;
 pub mod convert;
 pub mod failure;
 pub mod fleet;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use hafleet_identity::{Caller, Principal};
+use hafleet_model::secrets::Confidential;
 use hafleet_model::{NodeId, Revision, Spec, diff};
 use tonic::{Request, Response, Status};
 
+use crate::certificates::{CertificateChange, CertificateWrite};
 use crate::fleet::{Fleet, Intent, Rollback, Scope, Write};
 use crate::v1::admin_server::{Admin, AdminServer};
 use crate::{Failure, access, v1};
@@ -294,5 +296,73 @@ impl Admin for AdminService {
         admit(&request, "GetSpecSchema")?;
         let json_schema = Spec::json_schema().to_string();
         Ok(Response::new(v1::GetSpecSchemaResponse { json_schema }))
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<v1::ListCertificatesRequest>,
+    ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
+        admit(&request, "ListCertificates")?;
+        Ok(Response::new(self.fleet.certificates().await?.into()))
+    }
+
+    async fn get_certificate(
+        &self,
+        request: Request<v1::GetCertificateRequest>,
+    ) -> Result<Response<v1::CertificateInfo>, Status> {
+        admit(&request, "GetCertificate")?;
+        let name = required("name", &request.get_ref().name)?;
+        Ok(Response::new(self.fleet.certificate(&name).await?.into()))
+    }
+
+    async fn put_certificate(
+        &self,
+        request: Request<v1::PutCertificateRequest>,
+    ) -> Result<Response<v1::WriteCertificateResponse>, Status> {
+        admit(&request, "PutCertificate")?;
+        let (author, is_forwarded) = author(&request)?;
+        let request = request.into_inner();
+        let write = CertificateWrite {
+            change: CertificateChange::Put {
+                pem: Confidential::new(request.pem),
+                allow_expired: request.allow_expired,
+            },
+            name: required("name", &request.name)?,
+            intent: Intent {
+                author,
+                comment: request.comment,
+                expect: None,
+                force: request.force_without_majority,
+                is_forwarded,
+            },
+        };
+        Ok(Response::new(
+            self.fleet.write_certificate(write).await?.into(),
+        ))
+    }
+
+    async fn remove_certificate(
+        &self,
+        request: Request<v1::RemoveCertificateRequest>,
+    ) -> Result<Response<v1::WriteCertificateResponse>, Status> {
+        admit(&request, "RemoveCertificate")?;
+        let (author, is_forwarded) = author(&request)?;
+        let request = request.into_inner();
+        let write = CertificateWrite {
+            change: CertificateChange::Remove {
+                force: request.force,
+            },
+            name: required("name", &request.name)?,
+            intent: Intent {
+                author,
+                comment: request.comment,
+                expect: None,
+                force: request.force_without_majority,
+                is_forwarded,
+            },
+        };
+        Ok(Response::new(
+            self.fleet.write_certificate(write).await?.into(),
+        ))
     }
 }

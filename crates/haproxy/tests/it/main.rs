@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod adoption;
+mod certificates;
 mod checking;
 mod drop_syn;
 mod failing;

@@ -1,0 +1,237 @@
+//! The fleet's certificates: what the API tells of them, and the leader's part in changing them.
+
+use std::sync::Arc;
+
+use hafleet_api::Failure;
+use hafleet_api::certificates::{
+    CertificateChange, CertificateList, CertificateStatus, CertificateWrite,
+};
+use hafleet_api::fleet::{Intent, Written};
+use hafleet_cluster::{Expect, WriteError, WriteRequest};
+use hafleet_haproxy::{CheckError, Rendered};
+use hafleet_identity::Bundle;
+use hafleet_model::secrets::{CertificateName, Confidential};
+use hafleet_model::spec::Finding;
+use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
+use jiff::Timestamp;
+
+use super::{AgentFleet, WriteFailure};
+use crate::causes::with_causes;
+
+/// How often a change is tried anew when somebody else changed another certificate in between.
+const ATTEMPTS: u32 = 10;
+
+impl AgentFleet {
+    pub(super) fn certificate_list(&self) -> Result<CertificateList, Failure> {
+        let document = self.certificates.newest();
+        let secrets = parsed(document.as_deref())?;
+        let users = self.users();
+        let status = |(name, pem): (&CertificateName, &Confidential)| CertificateStatus {
+            name: name.clone(),
+            bundle: Bundle::read([pem.expose()]).map_err(|error| error.to_string()),
+            used_by: users.of(name),
+        };
+        Ok(CertificateList {
+            certificates: secrets.iter().map(status).collect(),
+            header: document.map(|document| document.header().clone()),
+        })
+    }
+
+    pub(super) fn certificate_status(
+        &self,
+        name: &CertificateName,
+    ) -> Result<CertificateStatus, Failure> {
+        let secrets = parsed(self.certificates.newest().as_deref())?;
+        let unknown = || Failure::UnknownCertificate(name.clone());
+        let pem = secrets.get(name).ok_or_else(unknown)?;
+        Ok(CertificateStatus {
+            name: name.clone(),
+            bundle: Bundle::read([pem.expose()]).map_err(|error| error.to_string()),
+            used_by: self.users().of(name),
+        })
+    }
+
+    /// Changes a certificate here, where the leader is.
+    pub(super) async fn write_certificate_here(
+        &self,
+        write: &CertificateWrite,
+    ) -> Result<Written, WriteFailure> {
+        let examined = self.examine(write).await.map_err(WriteFailure::Final)?;
+        for _ in 0..ATTEMPTS {
+            let current = self.certificates.newest();
+            let body = self.changed(current.as_deref(), write, examined.as_ref());
+            let body = body.map_err(WriteFailure::Final)?;
+            let warnings = examined.iter().flat_map(Bundle::warnings);
+            let warnings = warnings.map(|words| Finding::new("", words)).collect();
+            let request = match (body, &current) {
+                (Some(body), _) => request(body, current.as_deref(), write),
+                (None, Some(current)) => return Ok(self.as_it_is(current, warnings)),
+                (None, None) => break,
+            };
+            match self.cluster.write(request).await {
+                Ok(written) => {
+                    return Ok(Written {
+                        header: written.header,
+                        stored_by: written.stored_by,
+                        known_nodes: written.known_members,
+                        is_committed: written.committed,
+                        is_unchanged: false,
+                        warnings,
+                    });
+                }
+                Err(WriteError::Unexpected { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let words = "others change certificates at the same time; nothing was written, try again";
+        Err(WriteFailure::Final(Failure::TimedOut(words.to_owned())))
+    }
+
+    /// Everything about a new certificate that does not depend on the others: its parts, its time, and HAProxy's opinion.
+    async fn examine(&self, write: &CertificateWrite) -> Result<Option<Bundle>, Failure> {
+        let CertificateChange::Put { pem, allow_expired } = &write.change else {
+            return Ok(None);
+        };
+        let refused = |problem: String| Failure::InvalidArgument {
+            field: "pem",
+            problem,
+        };
+        let bundle = Bundle::read([pem.expose()]).map_err(|error| refused(error.to_string()))?;
+        if !allow_expired {
+            let timely = bundle.check_time(Timestamp::now());
+            timely.map_err(|error| {
+                refused(format!("{error}. --allow-expired takes it all the same"))
+            })?;
+        }
+        match self.inspector.check_certificate(bundle.pem()).await {
+            Ok(()) => Ok(Some(bundle)),
+            Err(CheckError::Invalid(findings)) => Err(refused(findings.to_string())),
+            Err(error) => Err(Failure::Internal(with_causes(&error))),
+        }
+    }
+
+    /// The secrets' body after the change; none when nothing is different.
+    fn changed(
+        &self,
+        current: Option<&Document>,
+        write: &CertificateWrite,
+        examined: Option<&Bundle>,
+    ) -> Result<Option<String>, Failure> {
+        let mut secrets = parsed(current)?;
+        let name = &write.name;
+        let is_changed = match (&write.change, examined) {
+            (CertificateChange::Remove { force }, _) => {
+                let users = self.users().of(name);
+                if !secrets.remove(name) {
+                    return Err(Failure::UnknownCertificate(name.clone()));
+                }
+                if !force && !users.is_empty() {
+                    let name = name.clone();
+                    return Err(Failure::CertificateInUse { name, users });
+                }
+                true
+            }
+            (CertificateChange::Put { .. }, Some(bundle)) => {
+                let put = secrets.put(name.clone(), bundle.pem().clone());
+                put.map_err(|error| Failure::InvalidArgument {
+                    field: "pem",
+                    problem: error.to_string(),
+                })?
+            }
+            (CertificateChange::Put { .. }, None) => false,
+        };
+        Ok(is_changed.then(|| secrets.body()))
+    }
+
+    fn as_it_is(&self, current: &Arc<Document>, warnings: Vec<Finding>) -> Written {
+        Written {
+            header: current.header().clone(),
+            stored_by: Vec::new(),
+            known_nodes: self.cluster.view().borrow().members.len(),
+            is_committed: true,
+            is_unchanged: true,
+            warnings,
+        }
+    }
+
+    /// What uses certificates in the current spec, as far as this node can tell.
+    fn users(&self) -> Users {
+        let document = self.cluster.document(DocumentKind::Spec).borrow().clone();
+        let loaded = document.and_then(|document| spec::load(document.body()).ok());
+        let Some(loaded) = loaded else {
+            return Users::default();
+        };
+        // Names that are not held yet are found in binds all the same.
+        let _ = self.certificates.bring();
+        Users {
+            rendered: self.inspector.render(&loaded.spec).ok(),
+            spec: loaded.spec,
+        }
+    }
+}
+
+/// The current spec, and its configuration for this node.
+#[derive(Default)]
+struct Users {
+    spec: Spec,
+    rendered: Option<Rendered>,
+}
+
+impl Users {
+    /// The frontends whose binds name the certificate, and else the text of the spec that does.
+    fn of(&self, name: &CertificateName) -> Vec<String> {
+        let names_it = |frontend: &&spec::Frontend| {
+            let tls = frontend.binds.iter().filter_map(|bind| bind.tls.as_ref());
+            tls.flat_map(|tls| &tls.certificates)
+                .any(|certificate| certificate == name.as_str())
+        };
+        let frontends = self.spec.frontends.iter().filter(names_it);
+        let mut users: Vec<_> = frontends.map(|frontend| frontend.name.clone()).collect();
+        let is_rendered = self.rendered.as_ref().is_some_and(|rendered| {
+            let held = rendered.certificates().iter();
+            held.map(hafleet_haproxy::HeldCertificate::name)
+                .any(|held| held == name)
+        });
+        let is_template = self.spec.template.is_some();
+        if is_template {
+            // Binds are the template's material here; what it makes of them is what counts.
+            users.clear();
+        }
+        if is_rendered && users.is_empty() {
+            let text = if is_template { "template" } else { "raw text" };
+            users.push(text.to_owned());
+        }
+        users
+    }
+}
+
+fn parsed(document: Option<&Document>) -> Result<Secrets, Failure> {
+    let Some(document) = document else {
+        return Ok(Secrets::default());
+    };
+    Secrets::parse(document.body()).map_err(|error| Failure::Internal(error.to_string()))
+}
+
+fn request(body: String, current: Option<&Document>, write: &CertificateWrite) -> WriteRequest {
+    let Intent {
+        author,
+        comment,
+        force,
+        ..
+    } = write.intent.clone();
+    let comment = match &write.change {
+        _ if !comment.is_empty() => comment,
+        CertificateChange::Put { .. } => format!("put {}", write.name),
+        CertificateChange::Remove { .. } => format!("remove {}", write.name),
+    };
+    WriteRequest {
+        kind: DocumentKind::Secrets,
+        body: body.into(),
+        expect: current.map_or(Expect::Absent, |current| {
+            Expect::Revision(current.revision())
+        }),
+        author,
+        comment,
+        force,
+    }
+}
