@@ -11,9 +11,9 @@ use crate::reloads::pass;
 /// Servers in the spec.
 const SERVERS: u16 = 1000;
 /// How long a fleet settles after the spec has been applied.
-const SETTLE: Duration = Duration::from_secs(8);
+const SETTLE: Duration = Duration::from_secs(6);
 /// How long it is watched.
-const WATCH: Duration = Duration::from_secs(40);
+const WATCH: Duration = Duration::from_secs(30);
 
 /// The largest memory and processor time of three agents; the busiest node is the one that counts.
 pub(crate) fn measure() -> Vec<Figure> {

@@ -2,6 +2,9 @@
 //!
 //! The clock starts before the command does and stops when the last node's HAProxy answers a new connection with the
 //! header that the new spec sets: what a person sees, start of the command and its connection included.
+//!
+//! Agents leave some time between two reloads (`haproxy.reload_min_interval`), so applies are that far apart here: each
+//! meets nodes that may reload. How long one waits that comes right behind another is shown beside it.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -15,38 +18,43 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::figure::{Figure, percentile_ms, progress};
-use crate::reloads::Reloads;
+use crate::reloads::{Reloads, pass};
 
 /// Time between two requests to one node while its answer is awaited.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
 /// When a spec counts as never served.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// More than the agents' least time between two reloads, 2 s, and its jitter of a fifth.
+const APART: Duration = Duration::from_millis(2450);
+/// Applies that come right behind another.
+const HURRIED: u32 = 4;
+
 /// Applies so many specs, each of which needs a reload.
 pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
     let (fleet, _) = Fleet::serving();
     let mut reloads = Reloads::count(&fleet);
-    let (mut served, mut acknowledged) = (Vec::new(), Vec::new());
+    let (mut served, mut acknowledged, mut hurried) = (Vec::new(), Vec::new(), Vec::new());
+    pass(APART);
     for round in 1..=rounds {
-        let marker = format!("served-{round}");
-        let via = fleet.numbers()[round as usize % fleet.numbers().len()];
         let begun = Instant::now();
-        let last = watch(fleet.outside(), targets(&fleet), marker.clone(), begun);
-        let applied = fleet.client_of(via).apply(&fleet.spec(&marker), &[]);
-        written(&applied);
-        acknowledged.push(applied.took);
-        let last = last
-            .join()
-            .expect("the watch does not panic")
-            .expect("a spec is served within the limit");
+        let (last, acknowledgement) = apply(&fleet, round);
         served.push(last);
+        acknowledged.push(acknowledgement);
         reloads.look(&fleet);
+        let ms = last.as_secs_f64() * 1e3;
         progress(
             "apply to served by all three nodes",
             round,
             rounds,
-            &format!("{:.0} ms", last.as_secs_f64() * 1e3),
+            &format!("{ms:.0} ms"),
         );
+        pass(APART.saturating_sub(begun.elapsed()));
+    }
+    // The first of these only makes the others hurried.
+    apply(&fleet, rounds + 1);
+    for round in rounds + 2..=rounds + 1 + HURRIED {
+        hurried.push(apply(&fleet, round).0);
     }
     let p50 = percentile_ms(&served, 50);
     let most = percentile_ms(&served, 100);
@@ -63,7 +71,28 @@ pub(crate) fn measure(rounds: u32) -> Vec<Figure> {
         .beside(format!(
             "max {most:.0} ms; the command itself ended after {ack:.0} ms at p50"
         )),
+        Figure::plain(
+            "the same right behind another apply, p50",
+            percentile_ms(&hurried, 50),
+            "ms",
+        )
+        .beside("agents leave 2 s between reloads"),
     ]
+}
+
+/// Applies the spec of `round` and returns when all nodes served it, and when the command ended.
+fn apply(fleet: &Fleet, round: u32) -> (Duration, Duration) {
+    let marker = format!("served-{round}");
+    let via = fleet.numbers()[round as usize % fleet.numbers().len()];
+    let begun = Instant::now();
+    let last = watch(fleet.outside(), targets(fleet), marker.clone(), begun);
+    let applied = fleet.client_of(via).apply(&fleet.spec(&marker), &[]);
+    written(&applied);
+    let last = last.join().expect("the watch does not panic");
+    (
+        last.expect("a spec is served within the limit"),
+        applied.took,
+    )
 }
 
 /// Where each node's HAProxy listens.
