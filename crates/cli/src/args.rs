@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hafleet_identity::{PersonName, Role};
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::TimeSpan;
 use hafleet_model::{FleetName, NodeId, Revision};
 
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     /// Read, compare and check specs
     #[command(subcommand)]
     Spec(SpecCommand),
+    /// The certificates that clients of the load balancers are shown
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Print the completions of a shell
@@ -267,6 +271,55 @@ pub(crate) enum SpecCommand {
         /// The spec, YAML or JSON; - for standard input
         file: PathBuf,
     },
+}
+
+/// The commands of `certificate`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertificateCommand {
+    /// Give the fleet a certificate, or another one under the same name; in use, it is replaced without a reload
+    Put {
+        /// What binds call it: a name as of a file, such as www.example.com.pem
+        name: CertificateName,
+        /// PEM files with the certificate, its chain and its key, in any order; - for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Take it though it or its chain has expired or is not valid yet
+        #[arg(long)]
+        allow_expired: bool,
+        /// Conditions and words.
+        #[command(flatten)]
+        write: CertificateWriteArgs,
+    },
+    /// List the fleet's certificates: for which names, until when, who uses them
+    List,
+    /// Show one with its chain, never its key
+    Show {
+        /// Its name
+        name: CertificateName,
+    },
+    /// Take a certificate and its key out of the fleet
+    Remove {
+        /// Its name
+        name: CertificateName,
+        /// Though the spec uses it: binds mean a file of that name on the nodes then
+        #[arg(long)]
+        force: bool,
+        /// Conditions and words.
+        #[command(flatten)]
+        write: CertificateWriteArgs,
+    },
+}
+
+/// What every write of a certificate takes.
+#[derive(Debug, Args)]
+pub(crate) struct CertificateWriteArgs {
+    /// Why, for the history
+    #[arg(long, short = 'm', value_name = "TEXT", default_value = "")]
+    pub comment: String,
+    /// Write even if no majority of the nodes is live. Should the others get another write meanwhile, one of the two
+    /// loses and is kept as a conflict
+    #[arg(long)]
+    pub force_without_majority: bool,
 }
 
 /// Options of `render`.

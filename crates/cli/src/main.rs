@@ -62,6 +62,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
             commands::check::check(&file, target, printer).await
         }
         Command::Spec(command) => commands::spec::run(command, target, printer).await,
+        Command::Certificate(command) => commands::certificate::run(command, target, printer).await,
         Command::Render(args) => commands::check::render(&args, target, printer).await,
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(dir.as_deref()),

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod manual;
 pub(crate) mod node;
@@ -19,9 +20,12 @@ use crate::failure::Failure;
 
 /// The text of `file`, or of standard input for `-`, up to the largest size that a spec may have.
 fn read_text(file: &Path) -> Result<String, Failure> {
-    let limit = u64::try_from(MAX_SPEC_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    read_at_most(file, MAX_SPEC_BYTES)
+}
+
+/// The text of `file`, or of standard input for `-`. Of one that is longer than `most` bytes, so much that this shows.
+fn read_at_most(file: &Path, most: usize) -> Result<String, Failure> {
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin()
