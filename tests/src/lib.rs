@@ -8,6 +8,7 @@
 //! - [`namespace`] and [`network`]: namespaces, the switch between them, and cuts.
 //! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and the faults.
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
+//! - [`certificate`]: certificates of the traffic, and what clients are shown.
 //! - [`backend`], [`request`], [`load`]: servers, single requests, and requests at a steady rate.
 //! - [`spec`]: the specs that tests apply.
 //! - [`demo`]: the demo as a user starts it.
@@ -26,6 +27,7 @@
 pub mod agent;
 pub mod authority;
 pub mod backend;
+pub mod certificate;
 pub mod client;
 pub mod deadline;
 pub mod demo;
