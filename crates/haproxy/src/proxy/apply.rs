@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::adopt::Current;
 use super::{ApplyError, Proxy, adopt, error_chain};
-use crate::plan::{Known, Plan};
+use crate::plan::Plan;
 use crate::process::{AppliedState, find_ours, write_applied};
 use crate::render::{Prelude, Rendered};
 
@@ -47,6 +47,7 @@ impl Proxy {
         self.mend()?;
         self.old.look_after();
         let mut plan = self.inspector.plan(rendered).await?;
+        self.see_drift(&plan);
         let mut handover = None;
         if plan.change == Change::Nothing || plan.change == Change::Runtime {
             plan = self.apply_softly(rendered, revision, plan).await?;
@@ -68,6 +69,14 @@ impl Proxy {
             handover,
             pid: pid.unwrap_or_default(),
         })
+    }
+
+    /// Keeps what a plan found changed behind our back, and says it once.
+    fn see_drift(&mut self, plan: &Plan) {
+        for line in plan.drift.iter().filter(|line| !self.drift.contains(line)) {
+            tracing::warn!(line, "HAProxy was changed by somebody else");
+        }
+        self.drift.clone_from(&plan.drift);
     }
 
     /// Puts the last good file back. That this fails is no reason to hide why it is needed.
@@ -129,16 +138,6 @@ impl Proxy {
         };
         write_applied(self.inspector.files(), &state)?;
         Ok(())
-    }
-}
-
-pub(super) fn known(rendered: &Rendered) -> Known {
-    let certificates = rendered.certificates().iter();
-    let certificates = certificates.map(|held| (held.path().to_owned(), held.digest()));
-    Known {
-        digest: rendered.digest(),
-        skeleton: rendered.skeleton().clone(),
-        certificates: certificates.collect(),
     }
 }
 

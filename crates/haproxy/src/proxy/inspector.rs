@@ -1,6 +1,5 @@
 //! Looking without touching: render, check and plan, also while a change is under way.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
@@ -11,15 +10,15 @@ use hafleet_model::spec::{Finding, Findings};
 use tokio::sync::watch;
 
 use super::adopt::Current;
-use super::{PlanError, Settings, error_chain};
+use super::{PlanError, Settings, error_chain, running};
 use crate::binary::Binary;
-use crate::certificates::{Certificates, HeldCertificate};
+use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::handover::{self, Choice, HandoverError};
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, quote_word};
-use crate::runtime::{RuntimeError, RuntimeSocket, ServersState};
+use crate::runtime::{RuntimeError, RuntimeSocket};
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]
@@ -173,9 +172,9 @@ impl Inspector {
             .known
             .as_ref()
             .is_some_and(|known| known.skeleton == *rendered.skeleton());
-        let (servers, certificates) = if is_like {
-            match served(&current, rendered).await {
-                Ok(served) => served,
+        let running = if is_like {
+            match running::read(&current, rendered).await {
+                Ok(running) => running,
                 Err(RuntimeError::Unreachable { .. }) => {
                     let reason = "HAProxy's runtime socket cannot be reached";
                     return Ok(Plan::whole(Change::Reload, reason));
@@ -183,12 +182,7 @@ impl Inspector {
                 Err(error) => return Err(error.into()),
             }
         } else {
-            Served::default()
-        };
-        let running = Running {
-            applied: current.known,
-            servers,
-            certificates,
+            Running::unasked(self.shared.binary.version, current.known)
         };
         Ok(plan::plan(Some(&running), rendered))
     }
@@ -228,20 +222,6 @@ impl Inspector {
             Err(error) => error_chain(&error),
         }
     }
-}
-
-/// Servers, and certificates by file.
-type Served = (ServersState, BTreeMap<String, Option<String>>);
-
-/// Asks a process for what of `rendered` it can be told to change.
-async fn served(current: &Current, rendered: &Rendered) -> Result<Served, RuntimeError> {
-    let socket = RuntimeSocket::new(&current.socket);
-    let servers = match rendered.servers() {
-        [] => ServersState::default(),
-        _ => socket.servers_state().await?,
-    };
-    let paths = rendered.certificates().iter().map(HeldCertificate::path);
-    Ok((servers, socket.certificates(paths).await?))
 }
 
 /// Whether the kernel has IPv6: opening a socket tells, binding it to all addresses is what a wildcard bind does.

@@ -8,8 +8,10 @@ mod adopt;
 mod apply;
 mod error;
 mod inspector;
+mod leaving;
 mod old;
 mod replace;
+mod running;
 mod settings;
 mod soft;
 mod verify;
@@ -38,6 +40,7 @@ pub use settings::Settings;
 pub use verify::VerifyError;
 
 use adopt::Current;
+use leaving::Leaving;
 use old::OldProcesses;
 
 /// One HAProxy. Dropping it leaves HAProxy as it is.
@@ -48,6 +51,8 @@ pub struct Proxy {
     old: OldProcesses,
     generation: u64,
     was_applied: bool,
+    leaving: Leaving,
+    drift: Vec<String>,
 }
 
 impl Proxy {
@@ -74,6 +79,8 @@ impl Proxy {
             old: adopted.old,
             generation: adopted.generation,
             was_applied: adopted.was_applied,
+            leaving: Leaving::default(),
+            drift: Vec::new(),
         })
     }
 
@@ -123,6 +130,11 @@ impl Proxy {
             .as_ref()
             .filter(|current| current.process.is_alive());
         alive.and_then(|current| current.revision)
+    }
+
+    /// What the last apply found changed behind hafleet's back, a line each, for people. It was put right then.
+    pub fn drift(&self) -> Vec<String> {
+        self.drift.clone()
     }
 
     /// Looks at HAProxy: whether it answers on its runtime socket and accepts connections on every listener. Restarts nothing;

@@ -7,10 +7,11 @@ use hafleet_model::spec::{Finding, Findings};
 use rustix::process::Signal;
 
 use super::adopt::Current;
-use super::apply::{known, prelude};
+use super::apply::prelude;
 use super::{ApplyError, Proxy, error_chain, verify};
 use crate::files;
 use crate::handover::{self, Choice, DropSyn, HandoverChoice, HandoverError, Strategy};
+use crate::plan::Known;
 use crate::process::{Launch, ProcessId, StartError, find_ours, launch, listening, strangers};
 use crate::render::Rendered;
 
@@ -59,7 +60,7 @@ impl Proxy {
                     process,
                     generation,
                     socket,
-                    known: Some(known(rendered)),
+                    known: Some(Known::of(rendered)),
                     revision: Some(revision),
                     listeners: rendered.listeners().to_vec(),
                 };

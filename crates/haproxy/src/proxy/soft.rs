@@ -4,16 +4,18 @@ use hafleet_model::Revision;
 use hafleet_model::report::Change;
 
 use super::adopt::Current;
-use super::apply::{known, prelude};
-use super::{ApplyError, Proxy, error_chain};
-use crate::certificates::HeldCertificate;
-use crate::plan::{Plan, Step};
+use super::apply::prelude;
+use super::{ApplyError, Proxy, error_chain, running};
+use crate::plan::{self, Known, Plan, Step};
 use crate::render::Rendered;
-use crate::runtime::{RuntimeError, RuntimeSocket};
+use crate::runtime::{Command, RuntimeError, RuntimeSocket, Session};
 
 impl Proxy {
     /// Carries out a plan that keeps the process. Returns the plan that was carried out, or one to reload where HAProxy
     /// would not have it.
+    ///
+    /// The file is written before HAProxy is told, so that whoever dies in between leaves a file that the notes do not
+    /// speak of, and that is taken back.
     pub(super) async fn apply_softly(
         &mut self,
         rendered: &Rendered,
@@ -27,9 +29,9 @@ impl Proxy {
         let text = rendered.file(&prelude);
         let is_on_disk = self.inspector.files().read_config()?.as_ref() == Some(&text);
         if !is_on_disk {
-            self.inspector.check(rendered).await?;
-        }
-        if !is_on_disk {
+            if !is_sure_to_pass(&current, rendered) {
+                self.inspector.check(rendered).await?;
+            }
             self.inspector.files().replace_config(&text)?;
         }
         if let Err(error) = self.run_steps(&current, rendered, &plan.steps).await {
@@ -37,10 +39,13 @@ impl Proxy {
                 self.restore_file();
             }
             let reason = format!("{}: {}", plan.reason, error_chain(&error));
-            return Ok(Plan::whole(Change::Reload, reason));
+            return Ok(Plan {
+                drift: plan.drift,
+                ..Plan::whole(Change::Reload, reason)
+            });
         }
         let noted = Current {
-            known: Some(known(rendered)),
+            known: Some(Known::of(rendered)),
             revision: Some(revision),
             ..current.clone()
         };
@@ -52,8 +57,8 @@ impl Proxy {
     }
 
     /// Runs the commands and asks HAProxy whether it is now as it should be.
-    async fn run_steps(
-        &self,
+    pub(super) async fn run_steps(
+        &mut self,
         current: &Current,
         rendered: &Rendered,
         steps: &[Step],
@@ -62,34 +67,81 @@ impl Proxy {
             return Ok(());
         }
         let socket = RuntimeSocket::new(&current.socket);
+        let mut session = socket.session().await?;
+        let mut leaving = Vec::new();
         for step in steps {
-            run_step(&socket, step).await?;
+            run_step(&socket, &mut session, step).await?;
+            if let Step::RemoveServer(target) = step {
+                leaving.push(target.clone());
+            }
         }
-        let certificates = rendered.certificates().iter().map(HeldCertificate::path);
-        let after = crate::plan::Running {
-            applied: Some(known(rendered)),
-            servers: socket.servers_state().await?,
-            certificates: socket.certificates(certificates).await?,
+        let patience = rendered.patience();
+        self.leaving.remove(&mut session, leaving, patience).await?;
+        let after = Current {
+            known: Some(Known::of(rendered)),
+            ..current.clone()
         };
-        let left = crate::plan::plan(Some(&after), rendered);
-        match left.steps.first() {
-            None => Ok(()),
-            Some(step) => Err(RuntimeError::Refused {
-                command: step.to_string(),
-                words: "it was accepted and had no effect".to_owned(),
-            }),
-        }
+        let after = running::read(&after, rendered).await?;
+        let left = plan::plan(Some(&after), rendered);
+        let mut undone = left.steps.iter().filter(|step| match step {
+            Step::RemoveServer(target) => !self.leaving.has(target),
+            _ => true,
+        });
+        let words = match (undone.next(), left.change) {
+            (Some(step), _) => step.to_string(),
+            (None, Change::Reload) => left.reason,
+            (None, _) => return Ok(()),
+        };
+        Err(RuntimeError::Refused {
+            command: words,
+            words: "it was accepted and had no effect".to_owned(),
+        })
     }
 }
 
-async fn run_step(socket: &RuntimeSocket, step: &Step) -> Result<(), RuntimeError> {
+/// Whether HAProxy would accept the file without being asked: where it differs from the one that runs in nothing but
+/// values that HAProxy itself accepts one by one, and in servers of forms that it has accepted in the same place. This
+/// spares a runtime change the time of `haproxy -c`, which reads everything.
+fn is_sure_to_pass(current: &Current, rendered: &Rendered) -> bool {
+    current.known.as_ref().is_some_and(|known| {
+        known.skeleton == *rendered.skeleton()
+            && rendered
+                .servers()
+                .all(|server| known.servers.has_form(&server.backend, &server.form))
+    })
+}
+
+async fn run_step(
+    socket: &RuntimeSocket,
+    session: &mut Session,
+    step: &Step,
+) -> Result<(), RuntimeError> {
     if let Step::ReplaceCertificate(certificate) = step {
         let replaced = socket.replace_certificate(certificate.path(), certificate.pem());
         return replaced.await;
     }
-    let command = step.command().map_err(|error| RuntimeError::Refused {
-        command: step.to_string(),
-        words: error.to_string(),
-    })?;
-    socket.tell(&command).await
+    for command in commands(step)? {
+        session.tell(&command).await?;
+    }
+    Ok(())
+}
+
+/// The commands of a step, in their order.
+fn commands(step: &Step) -> Result<Vec<Command>, RuntimeError> {
+    let mut commands = vec![step.command()];
+    if let Step::AddServer {
+        target,
+        is_checked: true,
+        ..
+    } = step
+    {
+        commands.push(Command::new(&["enable", "health", &target.to_string()]));
+    }
+    commands
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(|error| RuntimeError::Refused {
+            command: step.to_string(),
+            words: error.to_string(),
+        })
 }

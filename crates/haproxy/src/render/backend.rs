@@ -1,27 +1,39 @@
 //! A backend's section: how to choose a server, how to tell that one works, and the servers by name.
 
-use std::net::IpAddr;
-
 use hafleet_model::report::NodeContext;
-use hafleet_model::spec::{Backend, Cookie, HealthCheck, HealthCheckType, Server, ServerTls};
+use hafleet_model::spec::{Backend, Cookie, HealthCheck, HealthCheckType};
 
-use super::lines::{Line, Lines};
-use super::{RenderedServer, expect_name, is_name, process};
+use super::lines::Lines;
+use super::server::{RenderedServer, Traits, server};
+use super::{expect_name, process};
+
+/// A backend as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RenderedBackend {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether servers may come and go while HAProxy runs.
+    pub(crate) is_dynamic: bool,
+    /// Its servers, by name.
+    pub(crate) servers: Vec<RenderedServer>,
+}
 
 /// What a backend is rendered with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) node: &'a NodeContext,
     pub(super) has_agent_check: bool,
+    /// Whether the defaults have a raw `default-server`.
+    pub(super) has_default_server: bool,
 }
 
-/// Writes the section of `backend`, which stands at `path` in the spec, and returns its servers as written.
+/// Writes the section of `backend`, which stands at `path` in the spec, and returns what was written.
 pub(super) fn backend(
     lines: &mut Lines,
     path: &str,
     backend: &Backend,
     context: Context<'_>,
-) -> Vec<RenderedServer> {
+) -> RenderedBackend {
     expect_name(lines, &format!("{path}.name"), &backend.name);
     lines.section(path, "backend").word(&backend.name).end();
     lines
@@ -44,21 +56,41 @@ pub(super) fn backend(
 
     let mut sorted: Vec<_> = backend.servers.iter().enumerate().collect();
     sorted.sort_by(|a, b| a.1.name.cmp(&b.1.name));
-    let is_weight_ours = has_changeable_weights(backend) && !context.has_agent_check;
+    let traits = Traits {
+        is_weight_ours: has_changeable_weights(backend) && !context.has_agent_check,
+        is_dynamic: is_dynamic(backend, context),
+    };
     let servers = sorted.into_iter().map(|(index, item)| {
-        let rendered = RenderedServer {
-            backend: backend.name.clone(),
-            name: item.name.clone(),
-            address: item.address.parse().ok(),
-            port: item.port,
-            weight: item.weight,
-            is_weight_ours,
-        };
         let origin = format!("{path}.servers[{index}]");
-        server(lines, &origin, backend, item, &rendered, context.node);
-        rendered
+        server(lines, &origin, backend, item, traits, context.node)
     });
-    servers.collect()
+    RenderedBackend {
+        name: backend.name.clone(),
+        is_dynamic: traits.is_dynamic,
+        servers: servers.collect(),
+    }
+}
+
+/// Whether servers may come and go while HAProxy runs: where the algorithm takes them and their order means nothing (as it
+/// does to `first`), where no setting applies to them that `add server` does not inherit (`default-server`) or refuses
+/// (`cookie`), and where no raw line makes servers of its own (Configuration Manual, section 5.2; Management Guide,
+/// section 9.3, `add server`).
+fn is_dynamic(backend: &Backend, context: Context<'_>) -> bool {
+    let of_its_own = ["server", "server-template", "default-server", "use-server"];
+    let has_own = backend
+        .raw
+        .iter()
+        .flat_map(|text| text.lines())
+        .any(|line| {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            of_its_own.contains(&first)
+        });
+    has_changeable_weights(backend)
+        && !backend.balance.starts_with("first")
+        && backend.cookie.is_none()
+        && !has_own
+        && !context.has_agent_check
+        && !context.has_default_server
 }
 
 /// Whether the algorithm takes weights at run time. The others are static, unless `hash-type consistent` says otherwise
@@ -104,93 +136,4 @@ fn health_check(lines: &mut Lines, path: &str, check: &HealthCheck) {
             .word(status)
             .end();
     }
-    lines
-        .line(path, "default-server inter")
-        .word(check.interval)
-        .fixed("rise")
-        .word(check.rise)
-        .fixed("fall")
-        .word(check.fall)
-        .option("port", check.port)
-        .end();
-}
-
-fn server(
-    lines: &mut Lines,
-    path: &str,
-    backend: &Backend,
-    server: &Server,
-    rendered: &RenderedServer,
-    node: &NodeContext,
-) {
-    expect_name(lines, &format!("{path}.name"), &server.name);
-    let port = server.port;
-    if rendered.address.is_none() && !is_host_name(&server.address) {
-        let message = format!(
-            "{:?} is neither an IP address nor a host name",
-            server.address
-        );
-        lines.fault(&format!("{path}.address"), message);
-    }
-    if let Some(name) = server.tls.as_ref().and_then(|tls| tls.server_name.as_ref()) {
-        expect_name(lines, &format!("{path}.tls.server_name"), name);
-    }
-    let line = lines.line(path, "server").word(&server.name);
-    let line = match rendered.address {
-        Some(IpAddr::V4(address)) => line.changeable(format!("{address}:{port}")),
-        Some(IpAddr::V6(address)) => line.changeable(format!("[{address}]:{port}")),
-        // A name that does not resolve leaves its server down, instead of HAProxy without a start.
-        None => line
-            .word(format!("{}:{port}", server.address))
-            .fixed("init-addr last,libc,none"),
-    };
-    let line = line.fixed("weight");
-    let line = if rendered.is_weight_ours {
-        line.changeable(server.weight)
-    } else {
-        line.word(server.weight)
-    };
-    let line = line
-        .flag("backup", server.backup)
-        .option("maxconn", server.maxconn)
-        .flag("check", backend.health_check.is_some())
-        .option("cookie", backend.cookie.as_ref().map(|_| &server.name));
-    let line = match &server.tls {
-        Some(tls) => server_tls(line, tls, backend.health_check.is_some(), node),
-        None => line,
-    };
-    line.end();
-}
-
-fn server_tls<'l>(
-    line: Line<'l>,
-    tls: &ServerTls,
-    is_checked: bool,
-    node: &NodeContext,
-) -> Line<'l> {
-    let line = line.fixed("ssl");
-    let line = if tls.verify {
-        let ca = tls.ca.as_ref().map_or_else(
-            || "@system-ca".to_owned(),
-            |file| format!("{}/{file}", node.certificate_dir),
-        );
-        line.fixed("verify required ca-file").word(ca)
-    } else {
-        line.fixed("verify none")
-    };
-    let Some(name) = tls.server_name.as_deref().filter(|name| is_name(name)) else {
-        return line;
-    };
-    line.fixed("sni")
-        .word(format!("str({name})"))
-        .option("check-sni", is_checked.then_some(name))
-        .option("verifyhost", tls.verify.then_some(name))
-}
-
-fn is_host_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

@@ -34,7 +34,7 @@ impl Lines {
     /// Begins a section after an empty line, such as `frontend web`.
     pub(super) fn section(&mut self, origin: &str, keyword: &'static str) -> Line<'_> {
         if !self.text.is_empty() {
-            self.push("", "", origin);
+            self.push("", Some(""), origin);
         }
         Line::new(self, origin, "").fixed(keyword)
     }
@@ -54,7 +54,7 @@ impl Lines {
         }
         for line in text.lines() {
             let line = format!("{indent}{line}");
-            self.push(&line, &line, origin);
+            self.push(&line, Some(&line), origin);
         }
     }
 
@@ -78,10 +78,12 @@ impl Lines {
         })
     }
 
-    fn push(&mut self, text: &str, shape: &str, origin: &str) {
-        for (all, line) in [(&mut self.text, text), (&mut self.shape, shape)] {
-            all.push_str(line);
-            all.push('\n');
+    fn push(&mut self, text: &str, shape: Option<&str>, origin: &str) {
+        for (all, line) in [(&mut self.text, Some(text)), (&mut self.shape, shape)] {
+            if let Some(line) = line {
+                all.push_str(line);
+                all.push('\n');
+            }
         }
         self.origins.push(origin.to_owned());
     }
@@ -165,6 +167,16 @@ impl<'a> Line<'a> {
 
     /// Writes the line.
     pub(super) fn end(self) {
-        self.lines.push(&self.text, &self.shape, &self.origin);
+        self.lines.push(&self.text, Some(&self.shape), &self.origin);
+    }
+
+    /// Writes a line that the Runtime API can add and remove while HAProxy runs.
+    pub(super) fn end_apart(self) {
+        self.lines.push(&self.text, None, &self.origin);
+    }
+
+    /// What was written so far, without its indent.
+    pub(super) fn text(&self) -> &str {
+        self.text.trim_start()
     }
 }

@@ -14,10 +14,11 @@ mod listener;
 mod prelude;
 mod process;
 mod quote;
+mod server;
 mod skeleton;
 mod template;
 
-use std::net::IpAddr;
+use std::time::Duration;
 
 use hafleet_model::spec::{Finding, Findings};
 use hafleet_model::{Digest, Spec, report::NodeContext};
@@ -25,10 +26,13 @@ use hafleet_model::{Digest, Spec, report::NodeContext};
 use lines::{Built, Lines};
 
 use crate::certificates::{Held, HeldCertificate};
+use crate::runtime::AdminState;
 
+pub(crate) use backend::RenderedBackend;
 pub use listener::Listener;
 pub use prelude::Prelude;
 pub use quote::word as quote_word;
+pub use server::RenderedServer;
 pub use skeleton::Skeleton;
 
 /// Which address families a wildcard bind can listen on. A property of the machine, not of the spec.
@@ -46,32 +50,15 @@ pub enum Families {
 #[error(transparent)]
 pub struct RenderError(#[from] pub Findings);
 
-/// One server as it is written, for those who compare it with what runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderedServer {
-    /// The backend's name.
-    pub backend: String,
-    /// The server's name, unique in the backend.
-    pub name: String,
-    /// Its address; none for a host name, which HAProxy resolves.
-    pub address: Option<IpAddr>,
-    /// TCP port.
-    pub port: u16,
-    /// 0 to 256.
-    pub weight: u16,
-    /// Whether the Runtime API can change the weight. Not so with static algorithms (Configuration Manual, section
-    /// 4.2, `balance`), nor where an agent check may have set it.
-    pub is_weight_ours: bool,
-}
-
 /// The configuration of one node, without hafleet's own `global` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     body: String,
     origins: Vec<String>,
     listeners: Vec<Listener>,
-    servers: Vec<RenderedServer>,
+    backends: Vec<RenderedBackend>,
     skeleton: Skeleton,
+    patience: Duration,
     certificates: Vec<HeldCertificate>,
 }
 
@@ -109,13 +96,30 @@ impl Rendered {
 
     /// The servers that the spec has, by backend in the spec's order and by name in it. Servers in raw text are not
     /// among them.
-    pub fn servers(&self) -> &[RenderedServer] {
-        &self.servers
+    pub fn servers(&self) -> impl Iterator<Item = &RenderedServer> {
+        self.backends.iter().flat_map(|backend| &backend.servers)
+    }
+
+    /// The backends that the spec has.
+    pub(crate) fn backends(&self) -> &[RenderedBackend] {
+        &self.backends
+    }
+
+    /// Asks for a server's admin state, as operators do; whether there is such a server.
+    pub fn set_admin(&mut self, backend: &str, server: &str, admin: AdminState) -> bool {
+        let mut servers = self.backends.iter_mut().flat_map(|item| &mut item.servers);
+        let found = servers.find(|item| item.backend == backend && item.name == server);
+        found.map(|item| item.admin = admin).is_some()
     }
 
     /// The fleet's certificates that it names.
     pub fn certificates(&self) -> &[HeldCertificate] {
         &self.certificates
+    }
+
+    /// How long connections may go on to what serves no more: the spec's `hard_stop_after`.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// What of the configuration only a reload can change.
@@ -136,18 +140,20 @@ impl Rendered {
         Self {
             origins: body.lines().map(|_| origin.to_owned()).collect(),
             listeners: listener::in_text(&body),
-            servers: Vec::new(),
+            backends: Vec::new(),
+            patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&body),
             certificates: Vec::new(),
             body,
         }
     }
 
-    fn from_built(built: Built, servers: Vec<RenderedServer>) -> Self {
+    fn from_built(built: Built, backends: Vec<RenderedBackend>) -> Self {
         Self {
             origins: built.origins,
             listeners: listener::in_text(&built.text),
-            servers,
+            backends,
+            patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&built.shape),
             certificates: Vec::new(),
             body: built.text,
@@ -184,6 +190,9 @@ pub(crate) fn render_with(
 ) -> Result<Rendered, RenderError> {
     let mut rendered = render_text(spec, node, families, held)?;
     rendered.certificates = held.used_in(&rendered.body);
+    if let Some(patience) = spec.global.hard_stop_after {
+        rendered.patience = patience.duration();
+    }
     Ok(rendered)
 }
 
@@ -211,23 +220,28 @@ fn render_text(
         };
         frontend::frontend(&mut lines, &format!("frontends[{index}]"), item, place);
     }
-    let mut servers = Vec::new();
+    let mut backends = Vec::new();
     let has_agent = |raw: &[String]| raw.iter().any(|line| line.contains("agent-"));
     let is_agent_default = has_agent(&spec.defaults.raw);
+    let default_lines = spec.defaults.raw.iter().flat_map(|text| text.lines());
+    let has_default_server = default_lines
+        .map(str::trim_start)
+        .any(|line| line.starts_with("default-server"));
     for (index, item) in spec.backends.iter().enumerate() {
         let context = backend::Context {
             node,
             has_agent_check: is_agent_default || has_agent(&item.raw),
+            has_default_server,
         };
         let path = format!("backends[{index}]");
-        servers.extend(backend::backend(&mut lines, &path, item, context));
+        backends.push(backend::backend(&mut lines, &path, item, context));
     }
     if let Some(text) = &spec.raw {
         lines.verbatim("raw", "", "\n");
         lines.verbatim("raw", "", text);
     }
     let built = lines.finish().map_err(Findings)?;
-    Ok(Rendered::from_built(built, servers))
+    Ok(Rendered::from_built(built, backends))
 }
 
 fn no_nul(path: &str, text: &str) -> Result<(), RenderError> {

@@ -5,7 +5,7 @@ use hafleet_model::spec::{Defaults, Global, TimeSpan, Timeouts};
 use super::lines::Lines;
 
 /// How long an old process may finish its connections unless the spec says otherwise: 10 minutes.
-const HARD_STOP_AFTER: TimeSpan = TimeSpan::from_secs(600);
+pub(super) const HARD_STOP_AFTER: TimeSpan = TimeSpan::from_secs(600);
 
 /// Writes the `global` section (Configuration Manual, section 3).
 pub(super) fn global(lines: &mut Lines, global: &Global) {

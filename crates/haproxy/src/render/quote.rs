@@ -31,7 +31,6 @@ pub(crate) fn format_literal(value: &str) -> String {
     value.replace('%', "%%")
 }
 
-#[cfg(test)]
 /// Splits a line as HAProxy's manual says, for what this module writes.
 pub(super) fn split(line: &str) -> Vec<String> {
     let (mut words, mut current, mut is_open, mut is_quoted) =

@@ -70,18 +70,23 @@ impl AdminState {
 /// All servers of a process, by backend and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServersState {
-    servers: BTreeMap<(String, String), ServerState>,
+    backends: BTreeMap<String, BTreeMap<String, ServerState>>,
 }
 
 impl ServersState {
     /// The state of one server.
     pub fn get(&self, backend: &str, name: &str) -> Option<&ServerState> {
-        self.servers.get(&(backend.to_owned(), name.to_owned()))
+        self.backends.get(backend)?.get(name)
+    }
+
+    /// The servers of one backend, by name.
+    pub fn of_backend(&self, backend: &str) -> impl Iterator<Item = &ServerState> {
+        self.backends.get(backend).into_iter().flat_map(BTreeMap::values)
     }
 
     /// All servers, by backend and name.
     pub fn iter(&self) -> impl Iterator<Item = &ServerState> {
-        self.servers.values()
+        self.backends.values().flat_map(BTreeMap::values)
     }
 
     /// Reads version 1 of the format, by the names of its columns (Management Guide, section 9.3).
@@ -101,12 +106,20 @@ impl ServersState {
             .enumerate()
             .map(|(index, name)| (name, index))
             .collect();
-        let mut servers = BTreeMap::new();
+        let mut backends: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for line in lines.filter(|line| !line.trim().is_empty()) {
             let server = row(line, &columns)?;
-            servers.insert((server.backend.clone(), server.name.clone()), server);
+            match backends.get_mut(&server.backend) {
+                Some(servers) => {
+                    servers.insert(server.name.clone(), server);
+                }
+                None => {
+                    let name = server.backend.clone();
+                    backends.insert(name, [(server.name.clone(), server)].into());
+                }
+            }
         }
-        Ok(Self { servers })
+        Ok(Self { backends })
     }
 }
 

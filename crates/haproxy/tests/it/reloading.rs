@@ -52,7 +52,8 @@ fn the_least_that_is_needed_is_done() {
         let line = format!("server one 127.0.0.1:{} weight 50", b.port());
         assert!(home.config().contains(&line), "the file is what runs");
 
-        let grown = apply(&mut proxy, &spec("", &[("one", a, 50), ("two", b, 50)]), 4).await;
+        let limit = ", maxconn: 77";
+        let grown = apply(&mut proxy, &spec(limit, &[("one", a, 50)]), 4).await;
         assert_eq!(grown.change, Change::Reload);
         assert_ne!(grown.pid, first.pid);
         assert!(grown.handover.unwrap().starts_with("pass-fds"));

@@ -2,6 +2,8 @@ use hafleet_model::NodeId;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::load;
 
+use crate::runtime::ServersState;
+
 use super::*;
 
 fn node() -> NodeContext {
@@ -19,19 +21,15 @@ fn rendered(servers: &str) -> Rendered {
     crate::render::render(&load(&text).unwrap().spec, &node()).unwrap()
 }
 
+const V26: Version = DYNAMIC_SERVERS;
 const A: &str = "{name: a, address: 192.0.2.1, port: 80, weight: 10}";
 
 fn running(servers: &str, rows: &[&str]) -> Running {
     let before = rendered(servers);
-    let header = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port\n";
+    let header = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port srv_check_state\n";
     Running {
-        applied: Some(Known {
-            digest: before.digest(),
-            skeleton: before.skeleton().clone(),
-            certificates: BTreeMap::new(),
-        }),
         servers: ServersState::parse(&format!("{header}{}\n", rows.join("\n"))).unwrap(),
-        certificates: BTreeMap::new(),
+        ..Running::unasked(V26, Some(Known::of(&before)))
     }
 }
 
@@ -95,16 +93,77 @@ fn the_state_decides_and_not_the_memory() {
 }
 
 #[test]
+fn servers_come_and_go_over_the_socket() {
+    let rows = ["1 app 1 a 192.0.2.1 2 0 10 - 80"];
+    let more = format!("{A}, {{name: b, address: 192.0.2.2, port: 80, maxconn: 9}}");
+    let found = plan(Some(&running(A, &rows)), &rendered(&more));
+    assert_eq!(found.change, Change::Runtime, "{found:?}");
+    assert_eq!(found.drift, [""; 0]);
+    let words: Vec<_> = found.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(words, ["add server app/b", "set state of app/b to ready"]);
+    assert_eq!(
+        found.steps[0].command().unwrap().to_string(),
+        "add server app/b 192.0.2.2:80 weight 100 maxconn 9"
+    );
+    let both = [rows[0], "1 app 2 b 192.0.2.2 2 0 100 - 80"];
+    let found = plan(Some(&running(&more, &both)), &rendered(A));
+    assert_eq!(found.steps, [Step::RemoveServer(Target::new("app", "b"))]);
+    let old = Running {
+        version: Version::OLDEST,
+        ..running(A, &rows)
+    };
+    assert_eq!(plan(Some(&old), &rendered(&more)).change, Change::Reload);
+}
+
+#[test]
+fn what_was_done_behind_our_back_is_put_right_and_said() {
+    let cases = [
+        (
+            &["1 app 1 a 192.0.2.1 0 1 10 - 80 6"][..],
+            "app/a is in state maint",
+        ),
+        (
+            &["1 app 1 a 192.0.2.1 2 8 10 - 80 6"],
+            "app/a is in state drain",
+        ),
+        (&["1 app 1 a 192.0.2.1 2 0 99 - 80 6"], "from 10 to 99"),
+        (
+            &["1 app 1 a 192.0.2.7 2 0 10 - 80 6"],
+            "app/a was sent to 192.0.2.7",
+        ),
+        (&[], "app/a was removed"),
+        (
+            &[
+                "1 app 1 a 192.0.2.1 2 0 10 - 80 6",
+                "1 app 2 x 192.0.2.1 2 0 10 - 80 6",
+            ],
+            "app/x was added",
+        ),
+    ];
+    for (rows, words) in cases {
+        let found = plan(Some(&running(A, rows)), &rendered(A));
+        assert_eq!(found.change, Change::Runtime, "{words}: {found:?}");
+        assert_eq!(found.drift.len(), 1, "{words}");
+        assert!(found.drift[0].contains(words), "{:?}", found.drift);
+        assert!(found.reason.contains("behind"), "{}", found.reason);
+    }
+    let mut wanted = rendered(A);
+    assert!(wanted.set_admin("app", "a", crate::runtime::AdminState::Maint));
+    let found = plan(Some(&running(A, cases[0].0)), &wanted);
+    assert_eq!(found.change, Change::Nothing, "wanted so: {found:?}");
+}
+
+#[test]
 fn anything_else_is_a_reload_with_its_reason() {
     let rows = ["1 app 1 a 192.0.2.1 2 0 10 - 80"];
-    let more = format!("{A}, {{name: b, address: 192.0.2.2, port: 80}}");
-    let found = plan(Some(&running(A, &rows)), &rendered(&more));
+    let limited = "{name: a, address: 192.0.2.1, port: 80, weight: 10, maxconn: 5}";
+    let found = plan(Some(&running(A, &rows)), &rendered(limited));
     assert_eq!(found.change, Change::Reload);
-    assert_eq!(found.reason, "backend app changed");
+    assert_eq!(found.reason, "app/a changed beyond its address");
 
-    let found = plan(Some(&running(A, &[])), &rendered(A));
-    assert_eq!(found.change, Change::Reload);
-    assert!(found.reason.contains("app/a is missing"));
+    let named = format!("{A}, {{name: b, address: app.example.com, port: 80}}");
+    let found = plan(Some(&running(A, &rows)), &rendered(&named));
+    assert_eq!(found.reason, "backend app changed");
 
     let unknown = Running {
         applied: None,
@@ -130,18 +189,10 @@ fn with_certificate(pem: &str, sha1: &str) -> Rendered {
 }
 
 fn serving(before: &Rendered, sha1: Option<Option<&str>>) -> Running {
-    let certificates = before.certificates().iter();
     let served = sha1.map(|sha1| ("/data/www".to_owned(), sha1.map(str::to_owned)));
     Running {
-        applied: Some(Known {
-            digest: before.digest(),
-            skeleton: before.skeleton().clone(),
-            certificates: certificates
-                .map(|held| (held.path().to_owned(), held.digest()))
-                .collect(),
-        }),
-        servers: ServersState::default(),
         certificates: served.into_iter().collect(),
+        ..Running::unasked(V26, Some(Known::of(before)))
     }
 }
 

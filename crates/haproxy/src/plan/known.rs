@@ -1,0 +1,76 @@
+//! What a process was brought to, as far as it cannot be asked for it.
+
+use std::collections::BTreeMap;
+
+use hafleet_model::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::render::{Rendered, Skeleton};
+
+/// The configuration that a process was brought to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The digest of its body and its maps.
+    pub digest: Digest,
+    /// What of it only a reload can change.
+    pub skeleton: Skeleton,
+    /// The form of each server.
+    #[serde(default)]
+    pub servers: KnownServers,
+    /// The digest of each certificate of the fleet with its chain and key, by its file.
+    #[serde(default)]
+    pub certificates: BTreeMap<String, Digest>,
+}
+
+impl Known {
+    /// What a process knows that was brought to `rendered`.
+    pub(crate) fn of(rendered: &Rendered) -> Self {
+        let certificates = rendered.certificates().iter();
+        let certificates = certificates.map(|held| (held.path().to_owned(), held.digest()));
+        Self {
+            digest: rendered.digest(),
+            skeleton: rendered.skeleton().clone(),
+            servers: KnownServers::of(rendered),
+            certificates: certificates.collect(),
+        }
+    }
+}
+
+/// The forms of servers ([`crate::RenderedServer::form`]): by backend and form, the names. Servers of a backend are mostly
+/// of one form, which keeps this small.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KnownServers(BTreeMap<String, BTreeMap<String, Vec<String>>>);
+
+impl KnownServers {
+    fn of(rendered: &Rendered) -> Self {
+        let mut all: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+        for backend in rendered.backends() {
+            let forms = all.entry(backend.name.clone()).or_default();
+            for server in &backend.servers {
+                match forms.get_mut(&server.form) {
+                    Some(names) => names.push(server.name.clone()),
+                    None => {
+                        forms.insert(server.form.clone(), vec![server.name.clone()]);
+                    }
+                }
+            }
+        }
+        Self(all)
+    }
+
+    /// The form of each server of `backend`, by name.
+    pub(crate) fn forms(&self, backend: &str) -> BTreeMap<&str, &str> {
+        let forms = self.0.get(backend).into_iter().flatten();
+        forms
+            .flat_map(|(form, names)| names.iter().map(|name| (name.as_str(), form.as_str())))
+            .collect()
+    }
+
+    /// Whether `backend` had servers of `form`.
+    pub(crate) fn has_form(&self, backend: &str, form: &str) -> bool {
+        self.0
+            .get(backend)
+            .is_some_and(|forms| forms.contains_key(form))
+    }
+}

@@ -1,0 +1,165 @@
+//! The steps of a plan, and the commands of the Runtime API that they are.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::certificates::HeldCertificate;
+use crate::render::RenderedServer;
+use crate::runtime::{AdminState, Command, CommandError};
+
+/// A server of a backend, as commands name it: `BACKEND/SERVER`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target(String);
+
+impl Target {
+    /// The server `name` of `backend`.
+    pub fn new(backend: &str, name: &str) -> Self {
+        Self(format!("{backend}/{name}"))
+    }
+
+    pub(super) fn of(server: &RenderedServer) -> Self {
+        Self::new(&server.backend, &server.name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What brings a running process closer to the wanted configuration. (Management Guide, section 9.3, for the commands.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send a server's traffic and checks to another place (`set server … addr … port …`).
+    SetAddress {
+        /// The server.
+        target: Target,
+        /// The new address.
+        address: IpAddr,
+        /// The new TCP port.
+        port: u16,
+    },
+    /// Change a server's share of the load (`set server … weight …`).
+    SetWeight {
+        /// The server.
+        target: Target,
+        /// 0 to 256.
+        weight: u16,
+    },
+    /// Have a server serve, drain or rest (`set server … state …`).
+    SetState {
+        /// The server.
+        target: Target,
+        /// The state.
+        state: AdminState,
+    },
+    /// Check a server's health again (`enable health`).
+    EnableCheck {
+        /// The server.
+        target: Target,
+    },
+    /// Make a server (`add server`, and `enable health` if it is checked). It rests until its state is set.
+    AddServer {
+        /// The server.
+        target: Target,
+        /// Its address and settings, as `add server` takes them.
+        words: Vec<String>,
+        /// Whether it is checked.
+        is_checked: bool,
+    },
+    /// Take a server away: it gets nothing more (`set server … state maint`), and is deleted (`del server`) when its
+    /// connections have ended.
+    RemoveServer(Target),
+    /// Let a frontend serve again (`enable frontend`).
+    EnableFrontend {
+        /// The frontend's name.
+        frontend: String,
+    },
+    /// Serve another certificate in the place of one (`set ssl cert`, `commit ssl cert`).
+    ReplaceCertificate(HeldCertificate),
+}
+
+impl Step {
+    /// The first command of the Runtime API that it takes; a certificate's is sent with the PEM
+    /// ([`crate::RuntimeSocket::replace_certificate`]).
+    ///
+    /// # Errors
+    /// When a name cannot stand in a command.
+    pub fn command(&self) -> Result<Command, CommandError> {
+        match self {
+            Self::SetAddress {
+                target,
+                address,
+                port,
+            } => {
+                let (address, port) = (address.to_string(), port.to_string());
+                Command::new(&["set", "server", &target.0, "addr", &address, "port", &port])
+            }
+            Self::SetWeight { target, weight } => {
+                Command::new(&["set", "server", &target.0, "weight", &weight.to_string()])
+            }
+            Self::SetState { target, state } => {
+                Command::new(&["set", "server", &target.0, "state", state.as_str()])
+            }
+            Self::EnableCheck { target } => Command::new(&["enable", "health", &target.0]),
+            Self::AddServer { target, words, .. } => {
+                let words = words.iter().map(String::as_str);
+                let all: Vec<_> = ["add", "server", &target.0]
+                    .into_iter()
+                    .chain(words)
+                    .collect();
+                Command::new(&all)
+            }
+            Self::RemoveServer(target) => {
+                Command::new(&["set", "server", &target.0, "state", "maint"])
+            }
+            Self::EnableFrontend { frontend } => Command::new(&["enable", "frontend", frontend]),
+            Self::ReplaceCertificate(certificate) => {
+                Command::new(&["set", "ssl", "cert", certificate.path()])
+            }
+        }
+    }
+
+    /// What it is about, for a plan's reason.
+    pub(super) fn subject(&self) -> &'static str {
+        match self {
+            Self::SetAddress { .. } => "addresses of servers",
+            Self::SetWeight { .. } => "weights of servers",
+            Self::SetState { .. } => "states of servers",
+            Self::EnableCheck { .. } => "health checks",
+            Self::AddServer { .. } => "servers more",
+            Self::RemoveServer(_) => "servers less",
+            Self::EnableFrontend { .. } => "frontends",
+            Self::ReplaceCertificate(_) => "certificates",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetAddress {
+                target,
+                address,
+                port,
+            } => {
+                let place = SocketAddr::new(*address, *port);
+                write!(f, "set address of {target} to {place}")
+            }
+            Self::SetWeight { target, weight } => {
+                write!(f, "set weight of {target} to {weight}")
+            }
+            Self::SetState { target, state } => {
+                write!(f, "set state of {target} to {}", state.as_str())
+            }
+            Self::EnableCheck { target } => write!(f, "check the health of {target} again"),
+            Self::AddServer { target, .. } => write!(f, "add server {target}"),
+            Self::RemoveServer(target) => write!(f, "remove server {target}"),
+            Self::EnableFrontend { frontend } => write!(f, "enable frontend {frontend}"),
+            Self::ReplaceCertificate(certificate) => {
+                write!(f, "replace certificate {}", certificate.name())
+            }
+        }
+    }
+}
