@@ -136,8 +136,8 @@ impl JsonSchema for BindAddress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BindTls {
-    /// Files in the node's certificate directory, each a PEM with a certificate, its chain and its key. The first
-    /// serves clients whose name (SNI) none of them has.
+    /// Each a PEM with a certificate, its chain and its key: the fleet's certificate of that name, or else a file in the
+    /// node's certificate directory. The first serves clients whose name (SNI) none of them has.
     pub certificates: Vec<String>,
     /// Protocols offered (`alpn`), most wanted first. Absent: h2 and http/1.1 in mode http, none in mode tcp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
