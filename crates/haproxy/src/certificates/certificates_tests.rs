@@ -99,6 +99,10 @@ fn files_are_the_agents_alone_and_go_when_nothing_needs_them() {
     );
     certificates.sweep(&rendered(&certificates, &spec("x")));
     assert!(!dir.join("a").exists() && dir.join("b").exists());
+
+    fs::write(dir.join(".candidate-x.pem"), "one").unwrap();
+    Certificates::open(home.path()).unwrap();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "b alone");
 }
 
 #[test]

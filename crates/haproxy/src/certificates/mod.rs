@@ -44,6 +44,7 @@ impl Certificates {
             .mode(0o700)
             .create(&dir);
         made.map_err(FileError::io("making the directory", &dir))?;
+        remove_candidates(&dir);
         let shared = Shared {
             held: RwLock::new(Arc::new(Held::nothing_in(&dir))),
             writing: Mutex::new(()),
@@ -110,12 +111,8 @@ impl Certificates {
             return;
         };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let is_candidate = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with(CANDIDATE));
             let is_kept = path.to_str().is_some_and(|path| kept.contains(path));
-            if is_candidate || is_kept {
+            if is_kept || is_candidate(&path) {
                 continue;
             }
             match fs::remove_file(&path) {
@@ -141,6 +138,20 @@ impl Certificates {
         let writing = self.shared.writing.lock();
         writing.unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes what an agent that was killed during a check has left.
+fn remove_candidates(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if is_candidate(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn is_candidate(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(CANDIDATE))
 }
 
 /// What names of files that are only laid out for a check begin with. No certificate's name begins with a dot.
