@@ -31,8 +31,11 @@ use crate::certificates::CertificateKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
 
-/// How long a write waits for a leader to be there.
-const LEADER_WAIT: Duration = Duration::from_secs(20);
+/// How long a write waits for a leader to be there. Together with what the leader may take (`forward`), it fits in
+/// the 30 s that clients give a call.
+const LEADER_WAIT: Duration = Duration::from_secs(12);
+/// How long a revision that is written again may take to be known to a majority: gossip may lag behind.
+const HOLDERS_WAIT: Duration = Duration::from_secs(2);
 /// Between two attempts to hand a write to a leader that is just changing.
 const LEADER_RETRY: Duration = Duration::from_millis(100);
 
@@ -87,7 +90,7 @@ impl AgentFleet {
             nodes: view.members.iter().map(node).collect(),
             spec: spec.map(|document| document.header().clone()),
             conflicts: self.conflicts().unwrap_or_default(),
-            majority: majority(view.members.len()),
+            majority: majority(view.known_count()),
             at_ms: jiff::Timestamp::now().as_millisecond(),
         }
     }
@@ -139,7 +142,7 @@ impl AgentFleet {
     /// Writes `spec` here, where the leader is.
     async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
         let warnings = self.validate(spec).await.map_err(WriteFailure::Final)?;
-        if let Some(unchanged) = self.unchanged(spec, intent) {
+        if let Some(unchanged) = self.unchanged(spec, intent).await {
             return Ok(Written {
                 warnings,
                 ..unchanged
@@ -191,16 +194,23 @@ impl AgentFleet {
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
-    fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Written> {
+    async fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Written> {
         let current = self.cluster.document(DocumentKind::Spec).borrow().clone()?;
         let is_expected = intent
             .expect
             .is_none_or(|expected| expected == current.revision());
-        (current.body() == spec && is_expected).then(|| Written {
+        if current.body() != spec || !is_expected {
+            return None;
+        }
+        let holding = self
+            .cluster
+            .holding(DocumentKind::Spec, current.stamp(), HOLDERS_WAIT)
+            .await;
+        Some(Written {
             header: current.header().clone(),
-            stored_by: Vec::new(),
-            known_nodes: self.cluster.view().borrow().members.len(),
-            is_committed: true,
+            stored_by: holding.nodes,
+            known_nodes: holding.known,
+            is_committed: holding.is_majority,
             is_unchanged: true,
             warnings: Vec::new(),
         })
@@ -295,10 +305,15 @@ impl From<WriteError> for WriteFailure {
                     reason: words,
                 };
             }
-            WriteError::NoMajority { live, known } => Failure::NoMajority {
+            WriteError::NoMajority {
+                live,
+                known,
+                missing,
+            } => Failure::NoMajority {
                 live,
                 known,
                 needed: majority(known),
+                missing: missing.iter().map(ToString::to_string).collect(),
             },
             WriteError::Unexpected {
                 expected: Expect::Revision(expected),

@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 /// The largest message passed on, in bytes.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 /// How long another agent may take for a write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long another agent may take to answer for itself.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -69,7 +69,8 @@ pub enum Failure {
     },
     /// Too few nodes are live.
     #[error(
-        "{live} of {known} known nodes are live, and a write needs {needed}; bring nodes back, or force the write with --force-without-majority"
+        "{live} of {known} known nodes are live, and a write needs {needed}; missing: {}; bring nodes back, or force the write with --force-without-majority",
+        named(missing)
     )]
     NoMajority {
         /// Live nodes.
@@ -78,6 +79,8 @@ pub enum Failure {
         known: usize,
         /// Nodes that a write needs.
         needed: usize,
+        /// Those that are counted and not live, each with when it was last seen.
+        missing: Vec<String>,
     },
     /// Nobody leads, or the leader could not be reached.
     #[error("no leader took the write: {reason}; try again in a few seconds")]
@@ -100,11 +103,22 @@ fn words(revision: Option<Revision>) -> String {
     revision.map_or_else(|| "none".to_owned(), |revision| revision.to_string())
 }
 
+/// How many of the missing are named; of more there is only the number.
+const MAX_NAMED: usize = 10;
+
+fn named(missing: &[String]) -> String {
+    let names = missing.get(..MAX_NAMED).unwrap_or(missing).join(", ");
+    match missing.len().saturating_sub(MAX_NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
+
 /// Reasons in ErrorInfo by which programs tell refusals apart.
 pub mod reason {
     /// The expected revision is not the current one; metadata `current`.
     pub const REVISION_CONFLICT: &str = "REVISION_CONFLICT";
-    /// Too few nodes are live; metadata `live`, `known`, `needed`.
+    /// Too few nodes are live; metadata `live`, `known`, `needed`, and `missing`, which is for people.
     pub const NO_MAJORITY: &str = "NO_MAJORITY";
     /// Nobody leads.
     pub const NO_LEADER: &str = "NO_LEADER";
@@ -145,11 +159,13 @@ impl From<Failure> for Status {
                 live,
                 known,
                 needed,
+                missing,
             } => {
                 let metadata = [("live", live), ("known", known), ("needed", needed)];
-                let metadata: HashMap<_, _> = metadata
+                let mut metadata: HashMap<_, _> = metadata
                     .map(|(key, n)| (key.to_owned(), n.to_string()))
                     .into();
+                metadata.insert("missing".to_owned(), named(missing));
                 details.set_error_info(reason::NO_MAJORITY, DOMAIN, metadata);
                 Code::FailedPrecondition
             }
@@ -231,7 +247,14 @@ mod tests {
             live: 1,
             known: 3,
             needed: 2,
+            missing: (1..=12)
+                .map(|number| format!("lb{number} (gone)"))
+                .collect(),
         });
+        assert!(
+            status.message().contains("lb10 (gone) and 2 more"),
+            "{status:?}"
+        );
         let info = status.get_details_error_info().unwrap();
         assert_eq!(
             (status.code(), info.reason.as_str()),

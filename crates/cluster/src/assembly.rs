@@ -98,7 +98,7 @@ impl Parts {
         );
         let (of_store, of_wake) = (Arc::clone(&store), Arc::clone(&wake));
         let read = offload(move || {
-            let generation = of_store.begin_generation(&node)?;
+            let generation = of_store.begin_generation(&node, now_ms())?;
             let documents = Documents::load(Arc::clone(&of_store), limit, of_wake)?;
             let roster = Roster::load(of_store, retention, interval)?;
             Ok::<_, StoreError>((generation, documents, roster))
@@ -161,6 +161,7 @@ impl Parts {
             stop: self.stop.clone(),
             published: BTreeMap::new(),
             store_trouble: None,
+            store: self.store,
         };
         let (failed, failure) = watch::channel(None);
         let driver = spawn_watched(driver, chitchat, failed, self.stop.clone());
@@ -213,6 +214,7 @@ impl Parts {
             view,
             push_deadline: config.timing.push_deadline,
             ready: Default::default(),
+            acknowledged: Default::default(),
         }
     }
 }
@@ -238,8 +240,9 @@ fn spawn_watched(
         let mut driving = tokio::spawn(driver.run());
         let error = tokio::select! {
             ended = &mut driving => match ended {
-                Ok(()) if stop.is_cancelled() => None,
-                Ok(()) => Some(ClusterError::Driver { reason: "it returned".to_owned() }),
+                Ok(Ok(())) if stop.is_cancelled() => None,
+                Ok(Ok(())) => Some(ClusterError::Driver { reason: "it returned".to_owned() }),
+                Ok(Err(error)) => Some(error),
                 Err(error) => Some(ClusterError::Driver { reason: error.to_string() }),
             },
             ended = chitchat.termination_watcher() => Some(ClusterError::Gossip {
@@ -276,6 +279,8 @@ fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, St
     };
     Ok(View {
         members: vec![own],
+        // Before the first look nothing is known, and this node does not lead.
+        unmet_seeds: Vec::new(),
         leadership,
     })
 }

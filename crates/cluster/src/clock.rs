@@ -1,4 +1,4 @@
-//! The wall clock, for what people read. Nothing is ordered by it.
+//! The wall clock: for what people read, and for the generation of a start, which a clock that is wrong cannot break.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

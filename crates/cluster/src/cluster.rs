@@ -20,7 +20,7 @@ use crate::gossip::Inbox;
 use crate::links::Links;
 use crate::store::{Conflict, Store, StoreError};
 use crate::view::View;
-use crate::write::{WriteError, WriteRequest, Writer, Written};
+use crate::write::{Holding, WriteError, WriteRequest, Writer, Written};
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -64,6 +64,16 @@ pub enum ClusterError {
     Driver {
         /// What was seen.
         reason: String,
+    },
+    /// The fleet listens to another run of this node.
+    #[error(
+        "the fleet knows a later run of this node (generation {found}, and this is {own}), and does not listen to this one: started again, it is above that. Should this come again and again, two agents run under this node's id"
+    )]
+    LaterRun {
+        /// The generation of the later run.
+        found: u64,
+        /// The generation of this one.
+        own: u64,
     },
     /// No such member.
     #[error("there is no member {node}")]
@@ -162,6 +172,24 @@ impl Cluster {
     /// fails. Nothing is written then.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, WriteError> {
         self.shared.writer.write(request).await
+    }
+
+    /// Which nodes have stored the revision `stamp`, as its leader or gossip knows. Waits for a majority of them for
+    /// up to `patience`, since gossip may lag behind.
+    pub async fn holding(&self, kind: DocumentKind, stamp: Stamp, patience: Duration) -> Holding {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut view = self.view();
+        loop {
+            view.mark_unchanged();
+            let holding = self.shared.writer.holding(kind, stamp);
+            if holding.is_majority {
+                return holding;
+            }
+            let changed = tokio::time::timeout_at(deadline, view.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                return holding;
+            }
+        }
     }
 
     /// The headers of a document's line that this node holds, newest first.

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
+use crate::cluster::ClusterError;
 use crate::documents::Documents;
 use crate::facts::{self, Facts};
 use crate::gossip::FrameRules;
@@ -21,7 +22,7 @@ use crate::links::{LinkStatus, Links};
 use crate::offload::offload;
 use crate::roster::{Heard, Roster, highest_term};
 use crate::seeds::Seeds;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::view::{LinkState, Liveness, Member, Sighting, Standing, View};
 
 /// How long a node that could not write its term down keeps from leading.
@@ -92,11 +93,12 @@ pub(crate) struct Driver {
     pub(crate) published: BTreeMap<String, String>,
     /// Since when, and why, the store refuses terms.
     pub(crate) store_trouble: Option<(Instant, String)>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl Driver {
-    /// Runs until the agent stops.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the agent stops, or must not go on.
+    pub(crate) async fn run(mut self) -> Result<(), ClusterError> {
         let mut ticks = tokio::time::interval(self.gossip_interval / 4);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -107,7 +109,7 @@ impl Driver {
                 Some((_, address)) = self.openings.recv() => Event::Opened(address),
             };
             match event {
-                Event::Stop => return,
+                Event::Stop => return Ok(()),
                 Event::Tick => self.introduce().await,
                 Event::Changed => tokio::time::sleep(COALESCE).await,
                 Event::Opened(address) => {
@@ -115,7 +117,26 @@ impl Driver {
                     self.links.hurry(address);
                 }
             }
+            if let Some(later) = self.rules.later_run() {
+                return Err(self.overtaken_by(later).await);
+            }
             self.look_and_act().await;
+        }
+    }
+
+    /// The fleet listens to a later run of this node: one before the store was lost under a clock that has been set
+    /// back since, or another agent under the same id. Nothing that this run says is heard, so it must not go on;
+    /// the next is to be above that one.
+    async fn overtaken_by(&self, found: u64) -> ClusterError {
+        let store = Arc::clone(&self.store);
+        let own = self
+            .view
+            .borrow()
+            .own()
+            .map_or(0, |own| own.report.generation);
+        match offload(move || store.raise_generation(found)).await {
+            Some(Err(error)) => ClusterError::Store(error),
+            Some(Ok(())) | None => ClusterError::LaterRun { found, own },
         }
     }
 
@@ -131,13 +152,14 @@ impl Driver {
         self.rules.set_known(heard.ids);
         self.remember(&sightings).await;
         self.keep_links(&sightings);
+        let unmet_seeds = self.count_seeds(&sightings, &links).await;
         let highest = self.settle_term(&sightings).await;
         let observation = self.observation(&sightings, &links, highest);
         let decision = self.leadership.observe(Instant::now(), &observation);
         let highest = self.carry_out(decision, highest).await;
         // The view first: what others hear of us, we should know ourselves.
         let facts = self.own_facts();
-        self.show(sightings, &facts, highest);
+        self.show(sightings, unmet_seeds, &facts, highest);
         self.publish(&facts).await;
     }
 
@@ -166,6 +188,41 @@ impl Driver {
                 .map(|(address, _)| address),
         );
         self.links.keep_only(&addresses);
+    }
+
+    /// The seeds that count as nodes, since nothing is known of them: none any more once this node has been part of a
+    /// majority in which they counted.
+    async fn count_seeds(
+        &mut self,
+        sightings: &BTreeMap<NodeId, Sighting>,
+        links: &HashMap<SocketAddr, LinkStatus>,
+    ) -> Vec<String> {
+        if self.roster.is_established() {
+            return Vec::new();
+        }
+        let is_met = |address: SocketAddr| {
+            let peer = links.get(&address).and_then(|link| link.peer.as_ref());
+            self.links.is_own(address)
+                || peer.is_some_and(|peer| sightings.contains_key(peer))
+                || sightings
+                    .values()
+                    .any(|sighting| sighting.report.address == address)
+        };
+        let unmet = self.seeds.none_of(is_met);
+        let live = sightings
+            .values()
+            .filter(|sighting| sighting.liveness().is_live());
+        let (live, known) = (1 + live.count(), 1 + sightings.len() + unmet.len());
+        if live * 2 <= known {
+            return unmet;
+        }
+        match self.roster.establish().await {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                tracing::error!(%error, "that this node is of a fleet could not be written down");
+                unmet
+            }
+        }
     }
 
     /// The highest term there is, made durable when it is new.
@@ -280,7 +337,13 @@ impl Driver {
         facts
     }
 
-    fn show(&self, sightings: BTreeMap<NodeId, Sighting>, facts: &Facts, highest: Term) {
+    fn show(
+        &self,
+        sightings: BTreeMap<NodeId, Sighting>,
+        unmet_seeds: Vec<String>,
+        facts: &Facts,
+        highest: Term,
+    ) {
         let mut members: Vec<_> = sightings.into_values().map(Sighting::into_member).collect();
         let last_seen_ms = self
             .view
@@ -299,6 +362,7 @@ impl Driver {
         let leadership = Standing::of(self.leadership.role(), &self.me, highest);
         let view = View {
             members,
+            unmet_seeds,
             leadership,
         };
         self.view.send_if_modified(|shown| {
@@ -316,12 +380,15 @@ impl Driver {
         if values == self.published {
             return;
         }
+        let rules = &self.rules;
         self.chitchat
             .with_chitchat(|chitchat| {
                 let own = chitchat.self_node_state();
                 for (key, value) in &values {
                     own.set(key, value);
                 }
+                // Nobody can hear of the change before gossip's lock is released.
+                rules.set_own_version(own.max_version());
             })
             .await;
         self.published = values;

@@ -28,6 +28,7 @@
 //!
 //! [`Store`] keeps what must survive. What the documents mean, and what a node does about them, is left to others.
 
+mod absent;
 mod assembly;
 mod clock;
 mod cluster;
@@ -62,6 +63,7 @@ mod proto {
     tonic::include_proto!("hafleet.v1");
 }
 
+pub use absent::Absent;
 pub use cluster::{Cluster, ClusterError};
 pub use config::{ClusterConfig, HISTORY_LIMIT, MEMBER_RETENTION};
 pub use exchange::server::PeerService;
@@ -70,7 +72,7 @@ pub use limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};
 pub use store::{Conflict, ConflictReason, Store, StoreError};
 pub use timing::Timing;
 pub use view::{LinkState, Liveness, Member, Standing, View};
-pub use write::{Expect, WriteError, WriteRequest, Written};
+pub use write::{Expect, Holding, WriteError, WriteRequest, Written};
 
 /// What a node answers its peers: to be added to the agent's tonic server.
 pub type PeerServer = proto::peer_server::PeerServer<PeerService>;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hafleet_identity::{ConnectError, Connection, Credentials, Expected, connect};
+use hafleet_identity::{ConnectError, Connection, Credentials, Expected, connect, connect_lazy};
 use hafleet_model::NodeId;
 use rand::RngExt as _;
 use tokio::sync::{Notify, mpsc};
@@ -36,7 +36,7 @@ pub(crate) struct LinkStatus {
     pub(crate) state: LinkState,
     /// Who answered last.
     pub(crate) peer: Option<NodeId>,
-    /// While connected.
+    /// From the first connection on, until an attempt to connect again has failed.
     pub(crate) channel: Option<Channel>,
 }
 
@@ -161,7 +161,7 @@ impl Links {
         self.table().own.contains(&address)
     }
 
-    /// The connection to `node`, when there is one.
+    /// The way to `node`: the connection that is there, or, when it has just ended, one that is made on use.
     pub(crate) fn channel(&self, node: &NodeId) -> Option<Channel> {
         let table = self.table();
         let mut links = table
@@ -255,6 +255,11 @@ impl Runner {
     async fn be_connected(&mut self, connection: Connection) {
         let Connection { channel, peer } = connection;
         let peer = peer.node_id().cloned();
+        // For the time after this connection: the same peer or none.
+        let again = peer.clone().and_then(|peer| {
+            let target = self.address.to_string();
+            connect_lazy(&self.links.credentials, &target, Expected::Node(peer)).ok()
+        });
         tracing::debug!(address = %self.address, ?peer, "connected");
         self.links.set(self.address, |status| {
             *status = LinkStatus {
@@ -270,7 +275,8 @@ impl Runner {
         let since = Instant::now();
         self.links.set(self.address, |status| {
             status.state = LinkState::Unreachable { since, reason };
-            status.channel = None;
+            // That gossip's stream ended does not mean that the peer takes no calls.
+            status.channel = again;
         });
     }
 
@@ -305,6 +311,7 @@ impl Runner {
         tracing::debug!(address = %self.address, %error, "no connection");
         let now = Instant::now();
         self.links.set(self.address, |status| {
+            status.channel = None;
             status.state = match (&status.state, error.is_refused()) {
                 (LinkState::Refused { since }, true) => LinkState::Refused { since: *since },
                 (_, true) => LinkState::Refused { since: now },

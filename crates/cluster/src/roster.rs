@@ -32,12 +32,16 @@ pub(crate) struct Heard {
 pub(crate) struct HeardNode {
     facts: Facts,
     is_alive: bool,
+    /// Gossip is about to forget it, and says no more of it to others.
+    is_fading: bool,
 }
 
 impl Heard {
-    /// Reads chitchat's state. Of several generations of a node only the highest counts (invariant I5).
+    /// Reads chitchat's state. Of several generations of a node only the highest counts (invariant I5), unless it has
+    /// been silent for so long that gossip is about to forget it.
     pub(crate) fn read(chitchat: &Chitchat, me: &NodeId) -> Self {
         let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
+        let fading: HashSet<&ChitchatId> = chitchat.scheduled_for_deletion_nodes().collect();
         let mut heard = Self::default();
         for (id, state) in chitchat.node_states() {
             heard.ids.insert(id.clone());
@@ -58,17 +62,24 @@ impl Heard {
                     continue;
                 }
             };
-            let newer = heard.nodes.get(&facts.report.id);
-            if newer.is_some_and(|newer| newer.facts.report.generation >= id.generation_id) {
-                continue;
-            }
             let node = HeardNode {
                 is_alive: live.contains(id),
+                is_fading: fading.contains(id),
                 facts,
             };
-            heard.nodes.insert(node.facts.report.id.clone(), node);
+            let other = heard.nodes.get(&node.facts.report.id);
+            if other.is_none_or(|other| other.rank() < node.rank()) {
+                heard.nodes.insert(node.facts.report.id.clone(), node);
+            }
         }
         heard
+    }
+}
+
+impl HeardNode {
+    /// Of two runs of a node the higher counts.
+    fn rank(&self) -> (bool, u64) {
+        (!self.is_fading, self.facts.report.generation)
     }
 }
 
@@ -80,6 +91,9 @@ pub(crate) struct Roster {
     /// How long a refusal outweighs gossip.
     refusal_weight: Duration,
     known: BTreeMap<NodeId, KnownMember>,
+    /// When each was last live, in milliseconds since 1970; more exact than what is written down.
+    live_at_ms: BTreeMap<NodeId, i64>,
+    is_established: bool,
 }
 
 impl Roster {
@@ -88,17 +102,47 @@ impl Roster {
         retention: Duration,
         gossip_interval: Duration,
     ) -> Result<Self, StoreError> {
-        let known = store
+        let known: BTreeMap<_, _> = store
             .members()?
             .into_iter()
             .map(|member| (member.report.id.clone(), member))
             .collect();
+        // When all others are about to be forgotten, what was known of the fleet says nothing of it now.
+        let now_ms = now_ms();
+        let is_outdated = !known.is_empty()
+            && known
+                .values()
+                .all(|member| is_older(member.last_seen_ms, retention, now_ms));
+        let is_established = store.is_established()? && !is_outdated;
         Ok(Self {
             store,
             retention,
             refusal_weight: gossip_interval * 10,
             known,
+            live_at_ms: BTreeMap::new(),
+            is_established,
         })
+    }
+
+    /// Whether this node has been part of a majority of its fleet, seeds that it had not met counted in. From then on
+    /// the members that it remembers are the fleet, and a seed that is not among them is only a place to look.
+    pub(crate) fn is_established(&self) -> bool {
+        self.is_established
+    }
+
+    /// This node is part of a majority.
+    pub(crate) async fn establish(&mut self) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.store);
+        if let Some(result) = offload(move || store.establish()).await {
+            result?;
+        }
+        self.is_established = true;
+        Ok(())
+    }
+
+    fn last_seen_ms(&self, id: &NodeId) -> Option<i64> {
+        let written = self.known.get(id).map(|member| member.last_seen_ms);
+        self.live_at_ms.get(id).copied().max(written)
     }
 
     /// Where all members are.
@@ -129,7 +173,7 @@ impl Roster {
                 has_left: false,
                 is_refusal_outweighed: false,
                 link,
-                last_seen_ms: member.last_seen_ms,
+                last_seen_ms: self.last_seen_ms(id).unwrap_or(member.last_seen_ms),
             };
             (id.clone(), sighting)
         });
@@ -152,7 +196,7 @@ impl Roster {
             Some(LinkState::Refused { since }) => now.saturating_duration_since(*since),
             _ => Duration::ZERO,
         };
-        Sighting {
+        let sighting = Sighting {
             report: node.facts.report.clone(),
             is_current: true,
             is_alive_in_gossip: node.is_alive,
@@ -163,6 +207,15 @@ impl Roster {
                 .known
                 .get(id)
                 .map_or_else(now_ms, |member| member.last_seen_ms),
+        };
+        if sighting.liveness().is_live() {
+            // Coarse, so that the view does not change with each moment that a live node is seen.
+            return sighting;
+        }
+        let last_seen_ms = self.last_seen_ms(id).unwrap_or(sighting.last_seen_ms);
+        Sighting {
+            last_seen_ms,
+            ..sighting
         }
     }
 
@@ -173,15 +226,13 @@ impl Roster {
         sightings: &BTreeMap<NodeId, Sighting>,
     ) -> Result<(), StoreError> {
         let now_ms = now_ms();
-        let is_old = |last_seen_ms: i64, limit: Duration| {
-            now_ms.saturating_sub(last_seen_ms)
-                > i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
-        };
+        let is_old = |last_seen_ms, limit| is_older(last_seen_ms, limit, now_ms);
         let mut seen = Vec::new();
         for (id, sighting) in sightings
             .iter()
             .filter(|(_, sighting)| sighting.liveness().is_live())
         {
+            self.live_at_ms.insert(id.clone(), now_ms);
             let is_written = self.known.get(id).is_some_and(|known| {
                 known.report.address == sighting.report.address
                     && known.report.generation == sighting.report.generation
@@ -216,8 +267,13 @@ impl Roster {
                 .map(|member| (member.report.id.clone(), member)),
         );
         self.known.retain(|id, _| !gone.contains(id));
+        self.live_at_ms.retain(|id, _| !gone.contains(id));
         Ok(())
     }
+}
+
+fn is_older(last_seen_ms: i64, limit: Duration, now_ms: i64) -> bool {
+    now_ms.saturating_sub(last_seen_ms) > i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn is_among(members: &[KnownMember], id: &NodeId) -> bool {

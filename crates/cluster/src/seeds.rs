@@ -1,6 +1,6 @@
 //! Where to look for the fleet at first: names that are resolved again and again, since addresses move.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +57,20 @@ impl Seeds {
                 .get(name)
                 .is_some_and(|found| found.iter().any(|one| test(*one)))
         })
+    }
+
+    /// The seeds of which `test` holds of no address, those without an address included; each once.
+    pub(crate) fn none_of(&self, test: impl Fn(SocketAddr) -> bool) -> Vec<String> {
+        let addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_without = |name: &&String| {
+            let found = addresses.get(*name).map_or(&[][..], Vec::as_slice);
+            !found.iter().any(|one| test(*one))
+        };
+        let without: BTreeSet<_> = self.names.iter().filter(is_without).cloned().collect();
+        without.into_iter().collect()
     }
 
     async fn resolve_for_ever(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hafleet_model::report::NodeReport;
 use hafleet_model::{DocumentKind, NodeId, Stamp, Term};
 
+use crate::absent::Absent;
 use crate::leadership::{Candidate, Presence, Role};
 
 /// What the connection to a peer says of it.
@@ -129,6 +130,9 @@ impl Standing {
 pub struct View {
     /// All known nodes, this one included, by id. The dead stay for the retention time.
     pub members: Vec<Member>,
+    /// Seeds of which nothing is known, while this node has yet to be part of a majority: each could be a node of a
+    /// fleet that is there already, and counts as one.
+    pub unmet_seeds: Vec<String>,
     /// Who leads.
     pub leadership: Standing,
 }
@@ -152,9 +156,52 @@ impl View {
             .count()
     }
 
-    /// Whether more than half of the known members are live.
+    /// How many nodes are counted when a majority is asked for: the members, and seeds that may be members.
+    pub fn known_count(&self) -> usize {
+        self.members.len() + self.unmet_seeds.len()
+    }
+
+    /// Whether so many nodes are more than half of those that are known.
+    pub fn is_majority(&self, count: usize) -> bool {
+        count * 2 > self.known_count()
+    }
+
+    /// Whether more than half of the known nodes are live.
     pub fn has_majority(&self) -> bool {
-        self.live_count() * 2 > self.members.len()
+        self.is_majority(self.live_count())
+    }
+
+    /// Who is counted and not live, at `now_ms`, in milliseconds since 1970.
+    pub fn absent(&self, now_ms: i64) -> Vec<Absent> {
+        let dead = self.members.iter().filter_map(|member| {
+            let Liveness::Dead { reason } = &member.liveness else {
+                return None;
+            };
+            let unseen_ms = now_ms.saturating_sub(member.last_seen_ms);
+            Some(Absent {
+                name: member.report.id.to_string(),
+                reason: reason.clone(),
+                unseen_for: Some(Duration::from_millis(
+                    u64::try_from(unseen_ms).unwrap_or_default(),
+                )),
+            })
+        });
+        let unmet = self.unmet_seeds.iter().map(|seed| Absent {
+            name: seed.clone(),
+            reason: "a seed that this node has never met".to_owned(),
+            unseen_for: None,
+        });
+        dead.chain(unmet).collect()
+    }
+
+    /// The live members that say that `stamp` is their newest of `kind`.
+    pub fn holders(&self, kind: DocumentKind, stamp: Stamp) -> impl Iterator<Item = &NodeId> {
+        let live = self
+            .members
+            .iter()
+            .filter(|member| member.liveness.is_live());
+        live.filter(move |member| member.report.held.get(&kind) == Some(&stamp))
+            .map(|member| &member.report.id)
     }
 
     /// The leader and where to reach it.

@@ -1,7 +1,8 @@
 //! A leader's write: checked, stored here, pushed to everyone live.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Mutex, watch};
 
+use crate::absent::{self, Absent};
 use crate::clock::now_ms;
 use crate::documents::Documents;
 use crate::exchange::client::{AskError, Peer, PushOutcome};
@@ -80,11 +82,22 @@ pub struct Written {
     pub header: Header,
     /// The nodes that have stored it, this one included.
     pub stored_by: Vec<NodeId>,
-    /// How many nodes are known.
+    /// How many nodes are known, or may be: see [`View::known_count`].
     pub known_members: usize,
     /// Whether more than half of the known nodes have stored it. When not, it may yet lose against a write of
     /// another leader, and then it is kept as a conflict.
     pub committed: bool,
+}
+
+/// Which nodes have stored a revision, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Those that said so, dead ones included if they answered this leader.
+    pub nodes: Vec<NodeId>,
+    /// How many nodes are known: see [`View::known_count`].
+    pub known: usize,
+    /// Whether `nodes` are more than half of them.
+    pub is_majority: bool,
 }
 
 /// Why nothing was written.
@@ -100,13 +113,16 @@ pub enum WriteError {
     },
     /// Too few nodes are there.
     #[error(
-        "only {live} of {known} known nodes are live, and more than half are needed: wait for them, or force the write"
+        "only {live} of {known} known nodes are live, and more than half are needed (missing: {}): wait for them, or force the write",
+        absent::list(.missing)
     )]
     NoMajority {
         /// The nodes that are live, or that answered.
         live: usize,
-        /// The nodes that are known.
+        /// The nodes that are known, and seeds that were never met and may be nodes.
         known: usize,
+        /// Those that are counted and not there.
+        missing: Vec<Absent>,
     },
     /// Somebody else has written in the meantime.
     #[error("{kind} is at {}, but {expected} was expected: look at what changed and try again", revision_text(.found))]
@@ -156,6 +172,8 @@ pub(crate) struct Writer {
     pub(crate) push_deadline: Duration,
     /// The term for which each document was made ready, one lock each: writes of one document are one at a time.
     pub(crate) ready: [Mutex<Option<Term>>; DocumentKind::ALL.len()],
+    /// The last revision of each document that was written here, and who acknowledged it.
+    pub(crate) acknowledged: std::sync::Mutex<BTreeMap<DocumentKind, (Stamp, Vec<NodeId>)>>,
 }
 
 impl Writer {
@@ -177,6 +195,27 @@ impl Writer {
         }
         let document = self.append(request, term).await?;
         Ok(self.push(term, &document).await)
+    }
+
+    /// Which nodes have stored `stamp`: those that acknowledged it here, and live ones that say it is their newest.
+    pub(crate) fn holding(&self, kind: DocumentKind, stamp: Stamp) -> Holding {
+        let view = self.view();
+        let mut nodes: BTreeSet<NodeId> = view.holders(kind, stamp).cloned().collect();
+        if self.documents.newest(kind).map(|newest| newest.stamp()) == Some(stamp) {
+            nodes.insert(self.me.clone());
+        }
+        let acknowledged = self
+            .acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, by)) = acknowledged.get(&kind).filter(|(last, _)| *last == stamp) {
+            nodes.extend(by.iter().filter(|id| view.member(id).is_some()).cloned());
+        }
+        Holding {
+            is_majority: view.is_majority(nodes.len()),
+            known: view.known_count(),
+            nodes: nodes.into_iter().collect(),
+        }
     }
 
     fn view(&self) -> Arc<View> {
@@ -202,7 +241,8 @@ impl Writer {
         }
         Err(WriteError::NoMajority {
             live: view.live_count(),
-            known: view.members.len(),
+            known: view.known_count(),
+            missing: view.absent(now_ms()),
         })
     }
 
@@ -224,11 +264,8 @@ impl Writer {
             return Err(WriteError::Overtaken);
         }
         let answered = 1 + answers.iter().filter(|(_, answer)| answer.is_ok()).count();
-        if answered * 2 <= view.members.len() && !force {
-            return Err(WriteError::NoMajority {
-                live: answered,
-                known: view.members.len(),
-            });
+        if !view.is_majority(answered) && !force {
+            return Err(unanswered(&view, answered, &answers));
         }
         let heads = answers.iter().flat_map(|(id, answer)| {
             let heads = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
@@ -265,11 +302,7 @@ impl Writer {
         })
     }
 
-    async fn ask_heads(
-        &self,
-        view: &View,
-        term: Term,
-    ) -> Vec<(NodeId, Result<Vec<(DocumentKind, Stamp)>, AskError>)> {
+    async fn ask_heads(&self, view: &View, term: Term) -> Vec<(NodeId, Answer)> {
         let asked = view.live_peers().filter_map(|member| {
             let id = member.report.id.clone();
             let mut peer = Peer::new(self.links.channel(&id)?, self.push_deadline);
@@ -334,14 +367,45 @@ impl Writer {
             }
         }
         stored_by.sort();
-        let known_members = view.members.len();
-        let committed = stored_by.len() * 2 > known_members;
+        self.acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(document.kind(), (document.stamp(), stored_by.clone()));
+        let known_members = view.known_count();
+        let committed = view.is_majority(stored_by.len());
         Written {
             header: document.header().clone(),
             stored_by,
             known_members,
             committed,
         }
+    }
+}
+
+/// What a peer holds, if it answered.
+type Answer = Result<Vec<(DocumentKind, Stamp)>, AskError>;
+
+/// Too few answered, though enough seemed to be live.
+fn unanswered(view: &View, answered: usize, answers: &[(NodeId, Answer)]) -> WriteError {
+    let mut missing = view.absent(now_ms());
+    for peer in view.live_peers() {
+        let id = &peer.report.id;
+        let answer = answers.iter().find(|(answering, _)| answering == id);
+        let reason = match answer {
+            Some((_, Ok(_))) => continue,
+            Some((_, Err(error))) => error.to_string(),
+            None => "not connected".to_owned(),
+        };
+        missing.push(Absent {
+            name: id.to_string(),
+            reason,
+            unseen_for: None,
+        });
+    }
+    WriteError::NoMajority {
+        live: answered,
+        known: view.known_count(),
+        missing,
     }
 }
 

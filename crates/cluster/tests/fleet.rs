@@ -183,7 +183,14 @@ async fn without_a_majority_nothing_is_written_unless_forced() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, WriteError::NoMajority { live: 1, known: 3 }),
+        matches!(
+            error,
+            WriteError::NoMajority {
+                live: 1,
+                known: 3,
+                ..
+            }
+        ),
         "{error}"
     );
     let forced = WriteRequest {
@@ -192,7 +199,27 @@ async fn without_a_majority_nothing_is_written_unless_forced() {
     };
     let written = last.cluster.write(forced).await.unwrap();
     assert!(!written.committed);
-    assert_eq!(written.stored_by, [leader]);
+    assert_eq!(written.stored_by, std::slice::from_ref(&leader));
+
+    // Asked again, it is no more than that, until another node has come back and fetched it.
+    let stamp = written.header.stamp;
+    let moment = std::time::Duration::from_millis(50);
+    let holding = last
+        .cluster
+        .holding(DocumentKind::Spec, stamp, moment)
+        .await;
+    assert_eq!(
+        (holding.nodes, holding.known, holding.is_majority),
+        (vec![leader.clone()], 3, false)
+    );
+    fleet.start(&others[0]).await;
+    let patience = std::time::Duration::from_secs(30);
+    let last = fleet.node(&leader);
+    let holding = last
+        .cluster
+        .holding(DocumentKind::Spec, stamp, patience)
+        .await;
+    assert!(holding.is_majority, "{holding:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +244,14 @@ async fn a_restarted_minority_does_not_take_itself_for_the_fleet() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, WriteError::NoMajority { live: 1, known: 3 }),
+        matches!(
+            error,
+            WriteError::NoMajority {
+                live: 1,
+                known: 3,
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -354,15 +388,19 @@ async fn generations_grow_and_the_old_ones_do_not_come_back() {
     let mut fleet = Fleet::of(2).await;
     fleet.agreed_leader().await;
     let ids: Vec<_> = fleet.nodes().map(|node| node.id.clone()).collect();
-    for round in 2..5_u64 {
+    let mut last = fleet.node(&ids[1]).generation();
+    for _ in 0..3 {
         fleet.kill(&ids[1]).await;
         fleet.start(&ids[1]).await;
+        let next = fleet.node(&ids[1]).generation();
+        assert!(next > last, "{next} after {last}");
+        last = next;
         fleet
             .node(&ids[0])
             .until("the new generation is live", |node| {
                 let view = node.view();
                 let member = view.member(&ids[1]).unwrap();
-                member.report.generation == round && member.liveness.is_live()
+                member.report.generation == next && member.liveness.is_live()
             })
             .await;
         assert_eq!(fleet.node(&ids[0]).view().members.len(), 2);
@@ -391,4 +429,131 @@ async fn a_large_document_reaches_everyone_and_a_larger_one_is_refused() {
         matches!(error, WriteError::TooLarge { what: "body", .. }),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_store_is_back_at_once_under_its_id() {
+    let mut fleet = Fleet::of(3).await;
+    let leader = fleet.agreed_leader().await;
+    let lost = leader.id.clone();
+    leader
+        .cluster
+        .write(write_spec("one", Expect::Any))
+        .await
+        .unwrap();
+    fleet.kill(&lost).await;
+    fleet.wipe(&lost);
+    fleet.start(&lost).await;
+    fleet.node(&lost).until_spec_is("one").await;
+    for node in fleet.nodes() {
+        node.until("all are live", |node| node.view().live_count() == 3)
+            .await;
+    }
+    let leader = fleet.agreed_leader().await;
+    let written = leader
+        .cluster
+        .write(write_spec("two", Expect::Any))
+        .await
+        .unwrap();
+    assert_eq!(written.stored_by.len(), 3);
+    let conflicts = leader.cluster.conflicts(DocumentKind::Spec).unwrap();
+    assert!(conflicts.is_empty(), "{conflicts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_node_takes_no_writes_before_it_has_met_a_majority_of_its_seeds() {
+    let mut fleet = Fleet::planned(3).await;
+    let ids = fleet.ids();
+    fleet.start(&ids[0]).await;
+    let first = fleet.node(&ids[0]);
+    first
+        .until("it leads", |node| node.view().leadership.is_leader())
+        .await;
+    let refused = first.cluster.write(write_spec("x", Expect::Any)).await;
+    let error = refused.unwrap_err();
+    let words = error.to_string();
+    let WriteError::NoMajority {
+        live: 1,
+        known: 3,
+        missing,
+    } = error
+    else {
+        panic!("{words}")
+    };
+    assert_eq!(missing.len(), 2);
+    assert!(words.contains("never met"), "{words}");
+
+    // Restarted in this state, it has still met nobody.
+    fleet.kill(&ids[0]).await;
+    fleet.start(&ids[0]).await;
+    let first = fleet.node(&ids[0]);
+    first
+        .until("it leads again", |node| node.view().leadership.is_leader())
+        .await;
+    assert!(!first.view().has_majority());
+
+    fleet.start(&ids[1]).await;
+    for node in fleet.nodes() {
+        node.until("two of three are there", |node| node.view().has_majority())
+            .await;
+    }
+    let leader = fleet.agreed_leader().await;
+    let written = leader
+        .cluster
+        .write(write_spec("one", Expect::Any))
+        .await
+        .unwrap();
+    assert!(written.committed, "{written:?}");
+    assert_eq!(written.stored_by, ids[..2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_names_who_is_counted_and_gone() {
+    let mut fleet = Fleet::of(3).await;
+    let leader = fleet.agreed_leader().await.id.clone();
+    let mut others = fleet.ids();
+    others.retain(|id| *id != leader);
+    fleet.node(&others[0]).cluster.shutdown().await;
+    fleet.kill(&others[1]).await;
+    let last = fleet.node(&leader);
+    last.until("both others are gone", |node| node.view().live_count() == 1)
+        .await;
+    let refused = last.cluster.write(write_spec("x", Expect::Any)).await;
+    let WriteError::NoMajority { missing, .. } = refused.unwrap_err() else {
+        panic!("another error")
+    };
+    let names: Vec<_> = missing.iter().map(|absent| absent.name.clone()).collect();
+    assert_eq!(names, [others[0].to_string(), others[1].to_string()]);
+    assert_eq!(missing[0].reason, "it has left");
+    for absent in missing {
+        let unseen_for = absent.unseen_for.unwrap();
+        assert!(unseen_for < std::time::Duration::from_secs(60), "{absent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_healthy_fleet_refuses_no_gossip() {
+    let fleet = Fleet::of(4).await;
+    let leader = fleet.agreed_leader().await;
+    for number in 0..150 {
+        for node in fleet.nodes() {
+            node.cluster
+                .report(|report| report.zone = Some(format!("z{number}")));
+        }
+        if number % 10 == 0 {
+            let body = format!("{number}");
+            let written = leader.cluster.write(write_spec(&body, Expect::Any)).await;
+            assert_eq!(written.unwrap().stored_by.len(), 4);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    for node in fleet.nodes() {
+        node.until("the last reports are seen", |node| {
+            let view = node.view();
+            let mut zones = view.members.iter().map(|member| &member.report.zone);
+            zones.all(|zone| zone.as_deref() == Some("z149"))
+        })
+        .await;
+        assert_eq!(node.cluster.refused_frames(), 0, "{}", node.id);
+    }
 }

@@ -82,7 +82,7 @@ async fn finish(
         wait(client, revision, limit).await?;
     }
     printer.answer(written, for_people)?;
-    if written.committed || written.unchanged {
+    if written.committed {
         return Ok(());
     }
     let message = format!(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use chitchat::{ChitchatId, Serializable as _};
 use hafleet_identity::{
     Authority, Credentials, Expected, IdentityFiles, Incoming, IssueRequest, PersonName, Principal,
     connect,
@@ -12,16 +13,23 @@ use hafleet_model::{Digest, FleetName, NodeId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::client::peer_client;
+use crate::links::Links;
 use crate::proto::peer_client::PeerClient;
-use crate::{Cluster, ClusterConfig, Expect, Store, Timing, View, WriteError, WriteRequest, proto};
+use crate::view::LinkState;
+use crate::{
+    Cluster, ClusterConfig, ClusterError, Expect, Store, Timing, View, WriteError, WriteRequest,
+    proto,
+};
 
 struct Scene {
     authority: Arc<Authority>,
     cluster: Cluster,
+    store: Arc<Store>,
     address: SocketAddr,
     serving: JoinHandle<()>,
     _directory: TempDir,
@@ -81,7 +89,9 @@ impl Scene {
             ..ClusterConfig::new(authority.fleet().clone(), node(name), address)
         };
         let incoming = Incoming::new(listener, &own).unwrap();
-        let (cluster, peers) = Cluster::start(config, store, own).await.unwrap();
+        let (cluster, peers) = Cluster::start(config, Arc::clone(&store), own)
+            .await
+            .unwrap();
         let serving = tokio::spawn(async move {
             let _ = tonic::transport::Server::builder()
                 .add_service(peers)
@@ -91,6 +101,7 @@ impl Scene {
         Self {
             authority,
             cluster,
+            store,
             address,
             serving,
             _directory: directory,
@@ -151,6 +162,13 @@ fn gossip(bytes: Vec<u8>) -> proto::Frame {
     }
 }
 
+/// `first`, and then as many of `frame` as no peer may send in a row.
+fn after(first: proto::Frame, frame: proto::Frame) -> Vec<proto::Frame> {
+    let mut frames = vec![frame; 9];
+    frames[0] = first;
+    frames
+}
+
 #[tokio::test]
 async fn malformed_gossip_is_refused_and_everything_goes_on() {
     let scene = Scene::new().await;
@@ -177,22 +195,22 @@ async fn malformed_gossip_is_refused_and_everything_goes_on() {
             "not in the certificate",
         ),
         (
-            vec![opening(ours), opening(ours)],
+            vec![opening(ours); 9],
             Code::InvalidArgument,
             "a second opening",
         ),
         (
-            vec![opening(ours), proto::Frame { content: None }],
+            after(opening(ours), proto::Frame { content: None }),
             Code::InvalidArgument,
             "it is empty",
         ),
         (
-            vec![opening(ours), gossip(vec![7; 20])],
+            after(opening(ours), gossip(vec![7; 20])),
             Code::InvalidArgument,
             "not a gossip message",
         ),
         (
-            vec![opening(ours), gossip(vec![0; 65_508])],
+            after(opening(ours), gossip(vec![0; 65_508])),
             Code::InvalidArgument,
             "65508 bytes",
         ),
@@ -205,8 +223,130 @@ async fn malformed_gossip_is_refused_and_everything_goes_on() {
             "{status:?} does not say {words:?}"
         );
     }
-    assert_eq!(scene.cluster.refused_frames(), 4);
+    assert_eq!(scene.cluster.refused_frames(), 4 * 8);
     scene.is_well().await;
+}
+
+#[tokio::test]
+async fn a_single_refused_frame_does_not_close_the_stream() {
+    let scene = Scene::new().await;
+    let frames = vec![opening("10.9.9.9:4433"), gossip(vec![7; 20])];
+    let ended = scene.peer().await.gossip(tokio_stream::iter(frames)).await;
+    ended.unwrap();
+    assert_eq!(scene.cluster.refused_frames(), 1);
+}
+
+/// A run of this node before its store was lost, under a clock that has been set back since: nobody listens to this
+/// one, so it ends, and the next is above that.
+#[tokio::test]
+async fn a_node_of_which_peers_know_a_later_run_ends_and_begins_above_that() {
+    let scene = Scene::new().await;
+    let own = scene.cluster.view().borrow().members[0].report.generation;
+    let later = own + 1_000_000;
+    let frames = vec![opening("10.9.9.9:4433"), gossip(digest_of("me", later))];
+    let ended = scene.peer().await.gossip(tokio_stream::iter(frames)).await;
+    ended.unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(20), scene.cluster.failed()).await;
+    let error = failed.unwrap();
+    assert!(
+        matches!(*error, ClusterError::LaterRun { found, .. } if found == later),
+        "{error}"
+    );
+    let next = scene.store.begin_generation(&node("me"), 0).unwrap();
+    assert_eq!(next, later + 1);
+}
+
+/// A digest in chitchat's format that knows of one node.
+fn digest_of(name: &str, generation: u64) -> Vec<u8> {
+    let mut bytes = 45_139_u16.to_le_bytes().to_vec();
+    bytes.extend([0, 0]);
+    1_u16.serialize(&mut bytes);
+    let id = ChitchatId::new(name, generation, "10.0.0.1:4433".parse().unwrap());
+    id.serialize(&mut bytes);
+    for counter in [3_u64, 0, 1] {
+        counter.serialize(&mut bytes);
+    }
+    "shop".to_owned().serialize(&mut bytes);
+    bytes
+}
+
+/// A peer that ends every stream of gossip and takes all else.
+struct Terse(SocketAddr);
+
+#[tonic::async_trait]
+impl proto::peer_server::Peer for Terse {
+    async fn gossip(
+        &self,
+        _: Request<Streaming<proto::Frame>>,
+    ) -> Result<Response<proto::GossipEnd>, Status> {
+        Err(Status::invalid_argument("no"))
+    }
+
+    async fn heads(
+        &self,
+        _: Request<proto::HeadsRequest>,
+    ) -> Result<Response<proto::HeadsReply>, Status> {
+        Ok(Response::new(proto::HeadsReply { heads: Vec::new() }))
+    }
+
+    async fn store_document(
+        &self,
+        _: Request<proto::StoreDocumentRequest>,
+    ) -> Result<Response<proto::StoreDocumentReply>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn fetch_document(
+        &self,
+        _: Request<proto::FetchDocumentRequest>,
+    ) -> Result<Response<proto::FetchDocumentReply>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+}
+
+impl Terse {
+    async fn start(authority: &Authority, name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = credentials(
+            authority,
+            &IssueRequest::node(node(name), vec![address.ip()]),
+        );
+        let incoming = Incoming::new(listener, &own).unwrap();
+        let service = proto::peer_server::PeerServer::new(Self(address));
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming),
+        );
+        Self(address)
+    }
+}
+
+/// Between the end of a stream of gossip and the next connection a peer can be asked all the same.
+#[tokio::test]
+async fn a_peer_that_ends_gossip_still_takes_calls() {
+    let authority = Authority::create(FleetName::new("shop").unwrap()).unwrap();
+    let address = Terse::start(&authority, "terse").await.0;
+    let own = credentials(&authority, &IssueRequest::node(node("me"), Vec::new()));
+    let links = Links::new(
+        own,
+        "10.9.9.9:1".parse().unwrap(),
+        Duration::from_millis(100),
+        Arc::default(),
+        CancellationToken::new(),
+    );
+    links.ensure(address);
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        let is_ended = |state: &LinkState| matches!(state, LinkState::Unreachable { .. });
+        while !is_ended(&links.statuses()[&address].state) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    ended.await.unwrap();
+    let channel = links.channel(&node("terse")).unwrap();
+    let mut client = peer_client(channel);
+    client.heads(proto::HeadsRequest { term: 1 }).await.unwrap();
 }
 
 #[tokio::test]

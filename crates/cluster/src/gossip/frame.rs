@@ -6,13 +6,16 @@
 //!
 //! - a delta whose last version is lower than one of its values, or with versions near the end of the number range,
 //! - more nodes than fit the digest that a node has to be able to send,
-//! - what others say of this very node, which only this node can know.
+//! - what others say of this very node that it does not know itself. What it does know passes, and changes nothing:
+//!   a peer that heard of a change before our digest came, which is older, answers with that change,
+//! - word of a later run of this very node, which is noted: its peers listen to that one only.
 //!
 //! What one peer says of another cannot be verified: facts are hearsay, and what rests on them is made for that.
 
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chitchat::{ChitchatId, ChitchatMessage, Deserializable, Serializable as _};
@@ -25,6 +28,9 @@ use crate::limits::MAX_FRAME_LEN;
 const MAX_KEY_LEN: usize = 64;
 /// No version, heartbeat or generation can be higher: counting up once a microsecond takes 146,000 years to get there.
 const MAX_COUNT: u64 = 1 << 62;
+/// No generation can be higher: they are milliseconds since 1970, or few above. One that is, is made up, and would
+/// leave that node no room for its next.
+const MAX_GENERATION: u64 = 1 << 52;
 /// What all nodes' entries in a digest may take together, of the 65,507 bytes of a message.
 const MAX_DIGEST_LEN: usize = 48_000;
 /// What the values of one message may take, unpacked.
@@ -51,6 +57,8 @@ pub(crate) enum FrameError {
     BadNode(#[from] hafleet_model::NameError),
     #[error("it speaks for this very node")]
     SpeaksForUs,
+    #[error("it knows a later run of this node, {generation}")]
+    LaterRun { generation: u64 },
     #[error("it names more nodes than gossip can carry")]
     TooManyNodes,
 }
@@ -69,6 +77,10 @@ pub(crate) struct FrameRules {
     me: NodeId,
     generation: u64,
     known: Arc<Mutex<HashSet<ChitchatId>>>,
+    /// The version of the last change that this node made to its own keys.
+    own_version: Arc<AtomicU64>,
+    /// The highest generation of this node of which a peer knows, when it is not this run's.
+    later_run: Arc<AtomicU64>,
 }
 
 impl FrameRules {
@@ -78,7 +90,19 @@ impl FrameRules {
             me,
             generation,
             known: Arc::default(),
+            own_version: Arc::default(),
+            later_run: Arc::default(),
         }
+    }
+
+    /// Says what the last version of this node's own keys is. To be called before anybody can hear of it.
+    pub(crate) fn set_own_version(&self, version: u64) {
+        self.own_version.fetch_max(version, Ordering::SeqCst);
+    }
+
+    /// The generation of a later run of this node, if a peer knows of one.
+    pub(crate) fn later_run(&self) -> Option<u64> {
+        Some(self.later_run.load(Ordering::SeqCst)).filter(|later| *later > self.generation)
     }
 
     /// Says which nodes chitchat has, so that those it forgot make room.
@@ -128,6 +152,7 @@ impl FrameRules {
         for _ in 0..count {
             let id: ChitchatId = read(rest)?;
             check_node(&id)?;
+            self.check_run(&id)?;
             for what in ["a heartbeat", "a version", "a version"] {
                 check_count(read(rest)?, what)?;
             }
@@ -148,19 +173,22 @@ impl FrameRules {
         let unpacked = unpack(rest)?;
         let mut rest = unpacked.as_slice();
         let mut highest: Option<u64> = None;
+        // The highest version that may be said of the node at hand.
+        let mut limit = MAX_COUNT;
         while !rest.is_empty() {
             // Node, KeyValue, SetMaxVersion.
             match read::<u8>(&mut rest)? {
                 0 => {
                     let id: ChitchatId = read(&mut rest)?;
-                    self.check_subject(&id)?;
+                    limit = self.check_subject(&id)?;
+                    let collected = check_count(read(&mut rest)?, "a version")?;
                     check_count(read(&mut rest)?, "a version")?;
-                    check_count(read(&mut rest)?, "a version")?;
+                    check_limit(collected, limit)?;
                     highest = Some(0);
                 }
                 1 => {
                     let before = highest.ok_or_else(|| malformed("a value belongs to no node"))?;
-                    highest = Some(check_value(&mut rest, before)?);
+                    highest = Some(check_limit(check_value(&mut rest, before)?, limit)?);
                 }
                 2 => {
                     let before =
@@ -171,7 +199,7 @@ impl FrameRules {
                             what: "a last version",
                         });
                     }
-                    highest = Some(version);
+                    highest = Some(check_limit(version, limit)?);
                 }
                 _ => return Err(malformed("an unknown operation")),
             }
@@ -179,14 +207,33 @@ impl FrameRules {
         Ok(())
     }
 
-    fn check_subject(&self, id: &ChitchatId) -> Result<(), FrameError> {
+    /// Returns the highest version that others may say of `id`: of this very node, what it has said itself.
+    fn check_subject(&self, id: &ChitchatId) -> Result<u64, FrameError> {
         check_node(id)?;
-        let is_us = *id.node_id == *self.me.as_str() && id.generation_id >= self.generation;
-        if is_us {
-            Err(FrameError::SpeaksForUs)
+        self.check_run(id)?;
+        let is_us = *id.node_id == *self.me.as_str() && id.generation_id == self.generation;
+        Ok(if is_us {
+            self.own_version.load(Ordering::SeqCst)
         } else {
-            Ok(())
+            MAX_COUNT
+        })
+    }
+
+    fn check_run(&self, id: &ChitchatId) -> Result<(), FrameError> {
+        let generation = id.generation_id;
+        if *id.node_id != *self.me.as_str() || generation <= self.generation {
+            return Ok(());
         }
+        self.later_run.fetch_max(generation, Ordering::SeqCst);
+        Err(FrameError::LaterRun { generation })
+    }
+}
+
+fn check_limit(version: u64, limit: u64) -> Result<u64, FrameError> {
+    if version <= limit {
+        Ok(version)
+    } else {
+        Err(FrameError::SpeaksForUs)
     }
 }
 
@@ -208,7 +255,11 @@ fn check_value(rest: &mut &[u8], before: u64) -> Result<u64, FrameError> {
 
 fn check_node(id: &ChitchatId) -> Result<(), FrameError> {
     NodeId::new(&*id.node_id)?;
-    check_count(id.generation_id, "a generation")?;
+    if id.generation_id >= MAX_GENERATION {
+        return Err(FrameError::OutOfBounds {
+            what: "a generation",
+        });
+    }
     check_address(id.gossip_advertise_addr)
 }
 

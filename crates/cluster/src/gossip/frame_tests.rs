@@ -171,19 +171,69 @@ fn numbers_near_the_end_of_the_range_are_refused() {
 
 #[test]
 fn nobody_else_speaks_for_this_node() {
-    for generation in [5, 6] {
-        let changes = [
-            Operation::Node(node("me", generation), 0, 0),
-            Operation::Value("claim", "9", 99, 0),
-        ];
-        assert_eq!(
-            refused(Message::new(2).delta(&changes)),
-            FrameError::SpeaksForUs
-        );
-    }
+    let changes = [
+        Operation::Node(node("me", 5), 0, 0),
+        Operation::Value("claim", "9", 99, 0),
+    ];
+    assert_eq!(
+        refused(Message::new(2).delta(&changes)),
+        FrameError::SpeaksForUs
+    );
     // Others may still have our past generations.
     let changes = [Operation::Node(node("me", 4), 0, 0), Operation::Last(3)];
     rules().check(&Message::new(2).delta(&changes).0).unwrap();
+}
+
+/// A peer that heard of our change 7 from a third node, and then gets our digest from before it, says so.
+#[test]
+fn our_own_words_may_come_back_to_us_and_no_others() {
+    let rules = rules();
+    rules.set_own_version(7);
+    let said = |version| {
+        [
+            Operation::Node(node("me", 5), 0, 6),
+            Operation::Value("apply", "…", version, 0),
+        ]
+    };
+    let passed = rules.check(&Message::new(2).delta(&said(7)).0).unwrap();
+    assert!(survives(vec![passed]));
+    let cases: [&[Operation<'_>]; 3] = [
+        &said(8),
+        &[Operation::Node(node("me", 5), 0, 6), Operation::Last(8)],
+        &[Operation::Node(node("me", 5), 8, 6), Operation::Last(7)],
+    ];
+    for changes in cases {
+        let error = rules.check(&Message::new(2).delta(changes).0);
+        assert_eq!(error.unwrap_err(), FrameError::SpeaksForUs, "{changes:?}");
+    }
+}
+
+#[test]
+fn word_of_a_later_run_of_this_node_is_noted() {
+    let rules = rules();
+    let digest = |generation| {
+        Message::new(0)
+            .digest(&[(node("me", generation), [3, 0, 7])])
+            .put(&"shop".to_owned())
+    };
+    rules.check(&digest(5).0).unwrap();
+    assert_eq!(rules.later_run(), None);
+    assert_eq!(
+        rules.check(&digest(6).0).unwrap_err(),
+        FrameError::LaterRun { generation: 6 }
+    );
+    let changes = [Operation::Node(node("me", 9), 0, 0)];
+    assert_eq!(
+        rules.check(&Message::new(2).delta(&changes).0).unwrap_err(),
+        FrameError::LaterRun { generation: 9 }
+    );
+    assert_eq!(rules.later_run(), Some(9));
+    // One that would leave no room for the next is made up.
+    assert!(matches!(
+        rules.check(&digest(1 << 61).0).unwrap_err(),
+        FrameError::OutOfBounds { .. }
+    ));
+    assert_eq!(rules.later_run(), Some(9));
 }
 
 #[test]

@@ -16,6 +16,10 @@ use crate::proto;
 /// How many frames may wait for chitchat. A peer whose frame finds no room waits, and its own queue overflows.
 const CAPACITY: usize = 256;
 
+/// How many frames in a row may be refused before a peer's stream is closed. One alone may be chance; a peer that
+/// sends nothing else is of another mind.
+const MAX_REFUSED_IN_A_ROW: u32 = 8;
+
 /// Why a peer's stream of gossip ended before the peer ended it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
@@ -82,6 +86,7 @@ impl Inbox {
             inbox: self.clone(),
             peer,
             address,
+            refused_in_a_row: 0,
         })
     }
 }
@@ -92,10 +97,11 @@ pub(crate) struct Delivery {
     inbox: Inbox,
     peer: NodeId,
     address: SocketAddr,
+    refused_in_a_row: u32,
 }
 
 impl Delivery {
-    /// Passes frames on until the peer ends the stream, sends one that is refused, or the agent stops.
+    /// Passes frames on until the peer ends the stream, sends only such that are refused, or the agent stops.
     pub(crate) async fn run(
         &mut self,
         frames: &mut Streaming<proto::Frame>,
@@ -123,12 +129,26 @@ impl Delivery {
                 reason: "it is empty".to_owned(),
             }),
         };
-        let message = checked.inspect_err(|error| self.count(error))?;
+        let message = match checked {
+            Ok(message) => message,
+            Err(error) => return self.refuse(error),
+        };
+        self.refused_in_a_row = 0;
         self.inbox
             .frames
             .send((self.address, message))
             .await
             .map_err(|_| Refused::Stopping)
+    }
+
+    /// Drops a frame, as gossip can bear, unless there were too many of the kind.
+    fn refuse(&mut self, error: FrameError) -> Result<(), Refused> {
+        self.count(&error);
+        self.refused_in_a_row += 1;
+        if self.refused_in_a_row >= MAX_REFUSED_IN_A_ROW {
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// A message over the limit is refused by tonic before it becomes a frame.
@@ -139,8 +159,7 @@ impl Delivery {
         Refused::Broken(Box::new(status))
     }
 
-    /// One refusal ends the stream, so a peer causes at most one of these per connection, and a line in the log for
-    /// powers of two only.
+    /// A line in the log for powers of two only, since a peer may cause many.
     fn count(&self, error: &dyn std::fmt::Display) {
         let count = self.inbox.refused.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() || count.is_multiple_of(1000) {

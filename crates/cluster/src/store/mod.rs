@@ -25,13 +25,14 @@ pub(crate) use documents::{Change, LineRecord};
 pub use documents::{Conflict, ConflictReason};
 pub(crate) use members::KnownMember;
 
-/// Numbers: `format`, `generation`, `term`.
+/// Numbers: `format`, `generation`, `term`, `established` (1 once it is).
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Texts: `node`, whose store this is.
 const META_TEXT: TableDefinition<'_, &str, &str> = TableDefinition::new("meta_text");
 
 const GENERATION: &str = "generation";
 const TERM: &str = "term";
+const ESTABLISHED: &str = "established";
 const NODE: &str = "node";
 
 /// What stops a store from being used. Each names the file, and the remedy where there is one.
@@ -133,11 +134,13 @@ impl Store {
         &self.path
     }
 
-    /// Binds the store to `node`, and counts up and returns the generation of this start.
+    /// Binds the store to `node`, and returns the generation of this start: `now_ms`, the milliseconds since
+    /// 1970, so that it is higher than any before even when the store was lost; and always higher than the last that
+    /// is stored, whatever the clock says.
     ///
     /// # Errors
     /// When it is another node's, or cannot be written.
-    pub(crate) fn begin_generation(&self, node: &NodeId) -> Result<u64, StoreError> {
+    pub(crate) fn begin_generation(&self, node: &NodeId, now_ms: i64) -> Result<u64, StoreError> {
         self.write(|transaction, path| {
             let mut texts = transaction.open_table(META_TEXT)?;
             let owner = texts.get(NODE)?.map(|owner| owner.value().to_owned());
@@ -156,9 +159,45 @@ impl Store {
             let generation = numbers
                 .get(GENERATION)?
                 .map_or(0, |number| number.value())
-                .saturating_add(1);
+                .saturating_add(1)
+                .max(u64::try_from(now_ms).unwrap_or_default());
             numbers.insert(GENERATION, generation)?;
             Ok(generation)
+        })
+    }
+
+    /// Makes sure that the next start's generation is above `generation`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn raise_generation(&self, generation: u64) -> Result<(), StoreError> {
+        self.write(|transaction, _| {
+            let mut numbers = transaction.open_table(META)?;
+            let stored = numbers.get(GENERATION)?.map_or(0, |number| number.value());
+            numbers.insert(GENERATION, stored.max(generation))?;
+            Ok(())
+        })
+    }
+
+    /// Whether this node has ever been part of a majority.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn is_established(&self) -> Result<bool, StoreError> {
+        self.read(|transaction| {
+            let numbers = transaction.open_table(META)?;
+            Ok(numbers.get(ESTABLISHED)?.is_some())
+        })
+    }
+
+    /// Remembers that this node has been part of a majority.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn establish(&self) -> Result<(), StoreError> {
+        self.write(|transaction, _| {
+            transaction.open_table(META)?.insert(ESTABLISHED, 1)?;
+            Ok(())
         })
     }
 

@@ -38,12 +38,12 @@ fn what_was_written_is_there_after_reopening() {
     let document = document(1, 1, "body");
     {
         let store = Store::open(&path).unwrap();
-        assert_eq!(store.begin_generation(&node("a")).unwrap(), 1);
+        assert_eq!(store.begin_generation(&node("a"), 0).unwrap(), 1);
         assert_eq!(store.raise_term(Term(7)).unwrap(), Term(7));
         store.change(DocumentKind::Spec, &put(&document)).unwrap();
     }
     let store = Store::open(&path).unwrap();
-    assert_eq!(store.begin_generation(&node("a")).unwrap(), 2);
+    assert_eq!(store.begin_generation(&node("a"), 0).unwrap(), 2);
     assert_eq!(store.highest_term().unwrap(), Term(7));
     assert_eq!(
         store.raise_term(Term(3)).unwrap(),
@@ -192,10 +192,27 @@ fn a_file_that_is_no_store_is_refused_with_a_remedy() {
 fn a_store_of_another_node_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path().join("state.redb")).unwrap();
-    store.begin_generation(&node("a")).unwrap();
-    let error = store.begin_generation(&node("b")).unwrap_err();
+    store.begin_generation(&node("a"), 0).unwrap();
+    let error = store.begin_generation(&node("b"), 0).unwrap_err();
     assert!(matches!(error, StoreError::OtherNode { .. }), "{error}");
-    assert_eq!(store.begin_generation(&node("a")).unwrap(), 2);
+    assert_eq!(store.begin_generation(&node("a"), 0).unwrap(), 2);
+}
+
+/// The clock makes generations grow when the store was lost, and the store when the clock was set back.
+#[test]
+fn generations_grow_whatever_the_clock_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("state.redb")).unwrap();
+    let begin = |now_ms| store.begin_generation(&node("a"), now_ms).unwrap();
+    assert_eq!(begin(1_000), 1_000);
+    assert_eq!(begin(1_000), 1_001);
+    assert_eq!(begin(3), 1_002);
+    store.raise_generation(2_000).unwrap();
+    store.raise_generation(1_500).unwrap();
+    assert_eq!(begin(1_700), 2_001);
+    let lost = tempfile::tempdir().unwrap();
+    let store = Store::open(lost.path().join("state.redb")).unwrap();
+    assert_eq!(store.begin_generation(&node("a"), 5_000).unwrap(), 5_000);
 }
 
 #[test]

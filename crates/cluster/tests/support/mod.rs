@@ -44,6 +44,10 @@ impl Node {
         Arc::clone(&self.cluster.view().borrow())
     }
 
+    pub fn generation(&self) -> u64 {
+        self.view().own().unwrap().report.generation
+    }
+
     pub fn link_to(&self, address: SocketAddr) -> Option<LinkState> {
         let view = self.view();
         let member = view
@@ -116,6 +120,20 @@ impl Fleet {
 
     /// Starts `count` nodes that all have each other as seeds.
     pub async fn with_timing(count: usize, timing: Timing) -> Self {
+        let (mut fleet, listeners) = Self::prepare(count, timing).await;
+        for (id, listener) in listeners {
+            fleet.start_on(&id, listener).await;
+        }
+        fleet
+    }
+
+    /// `count` nodes that all have each other as seeds, none of them started yet.
+    pub async fn planned(count: usize) -> Self {
+        let timing = Timing::from_interval(Duration::from_millis(100));
+        Self::prepare(count, timing).await.0
+    }
+
+    async fn prepare(count: usize, timing: Timing) -> (Self, Vec<(NodeId, TcpListener)>) {
         let authority = Authority::create(FleetName::new("test").unwrap()).unwrap();
         let mut fleet = Self {
             authority,
@@ -131,10 +149,7 @@ impl Fleet {
             fleet.homes.insert(id.clone(), home);
             listeners.push((id, listener));
         }
-        for (id, listener) in listeners {
-            fleet.start_on(&id, listener).await;
-        }
-        fleet
+        (fleet, listeners)
     }
 
     fn home(&self, authority: &Authority, id: &NodeId, address: SocketAddr) -> Home {
@@ -192,6 +207,16 @@ impl Fleet {
             }
         });
         assert!(closed.await.is_ok(), "{id} does not let go of its store");
+    }
+
+    /// Takes its store from a node that was killed.
+    pub fn wipe(&mut self, id: &NodeId) {
+        self.homes.get_mut(id).unwrap().directory = tempfile::tempdir().unwrap();
+    }
+
+    /// All nodes, running or not.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.homes.keys().cloned().collect()
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
