@@ -74,6 +74,14 @@ impl Certificate {
         Self { directory }
     }
 
+    /// The file of a certificate for the same key that has expired.
+    pub fn expired(&self) -> String {
+        let words = ["x509", "-req", "-in", "request.pem", "-CA", "chain.pem"];
+        let signed = ["-CAkey", "ca-key.pem", "-days", "-1", "-out", "expired.pem"];
+        openssl(&self.directory, &[&words[..], &signed[..]].concat());
+        self.file("expired.pem")
+    }
+
     /// Its file `cert.pem`, `chain.pem` or `key.pem`.
     pub fn file(&self, name: &str) -> String {
         let path = self.directory.join(name);

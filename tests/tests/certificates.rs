@@ -181,7 +181,12 @@ fn what_does_not_belong_together_is_refused_and_no_key_is_ever_shown() {
     unnamed
         .expect_code(2)
         .expect_complaint(&["not a name of a certificate"]);
+    let expired = one.expired();
+    let late = run(&[&expired, &chain, &key]).expect_code(2);
+    late.expect_complaint(&["expired at", "--allow-expired"]);
     assert!(list(&fleet, 1).is_empty());
+    let late = run(&[&expired, &chain, &key, "--allow-expired"]);
+    late.expect_code(0);
 
     fleet.authority().person("eve", "viewer");
     let viewer = fleet.client_as("eve", &[1]);

@@ -202,6 +202,18 @@ impl DataPlaneLoop {
         self.cluster.report(|report| report.apply = state);
     }
 
+    /// What HAProxy goes on running is to have the newest certificates all the same.
+    async fn refresh_certificates(&mut self) {
+        match self.proxy.refresh_certificates().await {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => tracing::info!(certificates = names.join(", "), "replaced in what runs"),
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::warn!(error, "certificates could not be replaced in what runs");
+            }
+        }
+    }
+
     async fn observe(&mut self) -> DataPlane {
         let data_plane = self.proxy.observe().await;
         let observed = data_plane.clone();
@@ -240,6 +252,9 @@ impl Reconcile for DataPlaneLoop {
             }
         }
         let outcome = self.bring(&document).await;
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.refresh_certificates().await;
+        }
         self.observe().await;
         outcome
     }

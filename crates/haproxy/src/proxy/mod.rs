@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod certificates;
 mod error;
 mod inspector;
 mod leaving;

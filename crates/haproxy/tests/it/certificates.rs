@@ -7,7 +7,7 @@ use hafleet_haproxy::{CheckError, FleetCertificate, Proxy, RuntimeSocket};
 use hafleet_model::report::Change;
 use hafleet_model::secrets::{CertificateName, Confidential};
 
-use crate::sandbox::{Home, apply, is_running, sandboxed, until};
+use crate::sandbox::{Home, apply, is_running, rendered, revision, sandboxed, until};
 use crate::web::application;
 
 /// A certificate for `subject` with its key, and the SHA-1 that HAProxy names it by.
@@ -126,6 +126,29 @@ fn an_agent_that_starts_anew_replaces_what_changed_meanwhile() {
             (Change::Runtime, first.pid)
         );
         assert_eq!(shown(8443).await, "two.example.com");
+    });
+}
+
+#[test]
+fn a_spec_that_is_refused_keeps_no_certificate_in_service() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let application = application("a").await;
+        let text = spec("www.pem", "", application);
+        hold(&proxy, &[&certificate(&home, "www.pem", "one.example.com")]);
+        let first = apply(&mut proxy, &text, 1).await;
+        assert!(proxy.refresh_certificates().await.unwrap().is_empty());
+
+        hold(&proxy, &[&certificate(&home, "www.pem", "two.example.com")]);
+        let broken = spec("www.pem", ", raw: [nonsense]", application);
+        let refused = proxy.apply(&rendered(&proxy, &broken), revision(2)).await;
+        assert!(refused.is_err(), "{refused:?}");
+        assert_eq!(shown(8443).await, "one.example.com");
+        assert_eq!(proxy.refresh_certificates().await.unwrap(), ["www.pem"]);
+        assert_eq!(shown(8443).await, "two.example.com");
+        let same = apply(&mut proxy, &text, 1).await;
+        assert_eq!((same.change, same.pid), (Change::Nothing, first.pid));
     });
 }
 
