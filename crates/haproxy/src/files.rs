@@ -58,6 +58,7 @@ impl FileError {
 pub(crate) struct Files {
     dir: PathBuf,
     runtime_dir: PathBuf,
+    config: PathBuf,
     _lock: File,
 }
 
@@ -91,10 +92,20 @@ impl Files {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FileError::InUse { path: dir.clone() })?;
         Ok(Self {
+            config: dir.join("haproxy.cfg"),
             dir,
             runtime_dir,
             _lock: lock,
         })
+    }
+
+    /// The same with the configuration where a service reads it, if `path` is given.
+    #[must_use]
+    pub(crate) fn with_config(self, path: Option<&Path>) -> Self {
+        Self {
+            config: path.map_or(self.config, Path::to_owned),
+            ..self
+        }
     }
 
     /// The directory itself.
@@ -104,7 +115,7 @@ impl Files {
 
     /// The configuration that HAProxy runs, or is about to.
     pub(crate) fn config(&self) -> PathBuf {
-        self.dir.join("haproxy.cfg")
+        self.config.clone()
     }
 
     /// What was applied.
@@ -112,7 +123,7 @@ impl Files {
         self.dir.join("applied.json")
     }
 
-    /// Tells that firewall rules may exist.
+    /// Tells that firewall rules may exist, and in which firewalls.
     pub(crate) fn firewall_mark(&self) -> PathBuf {
         self.dir.join("drop-syn")
     }

@@ -23,12 +23,12 @@ pub use binary::{Binary, BinaryError, Version};
 pub use certificates::{Certificates, FleetCertificate, HeldCertificate};
 pub use check::{CheckError, ToolError};
 pub use files::FileError;
-pub use handover::{Choice, HandoverError, Strategy};
+pub use handover::{Choice, FirewallChoice, HandoverError, Strategy};
 pub use plan::{Plan, Step};
-pub use process::{ProcessId, StartError};
+pub use process::{ProcessId, ProcessMode, ServiceError, StartError};
 pub use proxy::{
-    Applied, ApplyError, HandoverChoice, Inspector, OpenError, PlanError, Proxy, Settings,
-    VerifyError,
+    Applied, ApplyError, HandoverChoice, Inspector, OldProcess, OpenError, PlanError, Proxy,
+    Settings, VerifyError,
 };
 pub use render::{Listener, RenderError, Rendered, RenderedServer, Skeleton, render};
 pub use runtime::{RuntimeError, RuntimeSocket};

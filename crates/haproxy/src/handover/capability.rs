@@ -2,20 +2,20 @@
 
 use std::fs;
 
-use crate::binary::in_path;
+use super::FirewallChoice;
 
 /// The bit of `CAP_NET_ADMIN` in the kernel's masks (capabilities(7)).
 const CAP_NET_ADMIN: u32 = 12;
 
-/// Why SYNs cannot be dropped here; none when they can, as far as can be told without touching the firewall.
-pub(crate) fn can_drop_syn() -> Option<String> {
+/// Why first packets can be neither dropped nor held here; none when they can, as far as can be told without touching the
+/// firewall.
+pub(crate) fn firewall_obstacle(choice: FirewallChoice) -> Option<String> {
     if !has_net_admin() {
         return Some("the agent lacks CAP_NET_ADMIN".to_owned());
     }
-    ["iptables", "ip6tables"]
-        .iter()
-        .find(|name| !in_path(name).iter().any(|path| path.is_file()))
-        .map(|name| format!("{name} is not installed"))
+    choice
+        .missing()
+        .map(|program| format!("{program} is not installed"))
 }
 
 fn has_net_admin() -> bool {

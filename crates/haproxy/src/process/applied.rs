@@ -113,7 +113,7 @@ pub(crate) fn find_ours(files: &Files) -> Vec<OurProcess> {
 }
 
 /// Whether the process lives among the process ids that we see as our own. What we may not look at is taken to.
-fn is_in_our_namespace(process: ProcessId) -> bool {
+pub(super) fn is_in_our_namespace(process: ProcessId) -> bool {
     let ours = fs::read_link("/proc/self/ns/pid");
     let theirs = fs::read_link(format!("/proc/{}/ns/pid", process.pid));
     match (ours, theirs) {

@@ -1,10 +1,11 @@
 //! What a process listens on, asked of the kernel: which sockets listen in this network namespace, and which of them are
 //! in `/proc/PID/fd` (proc(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use super::{ProcessId, sock_diag};
 
@@ -54,6 +55,27 @@ pub(crate) fn still_open(process: ProcessId, sockets: &[ListeningSocket]) -> boo
     sockets
         .iter()
         .any(|socket| inode_of(process.pid, socket.descriptor) == Some(socket.inode))
+}
+
+/// The established TCP connections that each of `processes` holds, in their order.
+pub(crate) fn connections(processes: &[ProcessId]) -> Vec<u32> {
+    if processes.is_empty() {
+        return Vec::new();
+    }
+    let established = sock_diag::established().unwrap_or_default();
+    let established: HashSet<_> = established.into_iter().collect();
+    let counts = processes.iter().map(|process| {
+        let held = inodes_of(process.pid).unwrap_or_default();
+        let count = held.iter().filter(|inode| established.contains(*inode));
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    });
+    counts.collect()
+}
+
+/// The longest round trip of connections to `port` of this machine, as the kernel estimates it; none when there are none,
+/// or it does not tell.
+pub(crate) fn round_trip(port: u16) -> Option<Duration> {
+    sock_diag::round_trip(port).ok().flatten()
 }
 
 /// A listening TCP socket of a program that is not ours.

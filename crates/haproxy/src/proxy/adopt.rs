@@ -1,11 +1,12 @@
 //! Finding the HAProxy that an agent before us left running.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hafleet_model::{Digest, Revision};
 use rustix::process::Signal;
 
-use super::old::OldProcesses;
+use super::old::{self, OldProcesses};
 use crate::files::{FileError, Files};
 use crate::plan::Known;
 use crate::process::{AppliedState, OurProcess, ProcessId, Restored, find_ours, read_applied};
@@ -76,7 +77,7 @@ pub(super) async fn adopt(files: &Files) -> Result<Adopted, FileError> {
             .is_none_or(|current| current.process != found.process)
         {
             let _ = found.process.signal(Signal::USR1);
-            old.add(found.process, found.generation);
+            old.add(found.process, found.generation, hard_stop_after(files));
         }
     }
     let generations = ours.iter().map(|found| found.generation);
@@ -99,9 +100,35 @@ async fn is_ours(state: &AppliedState, ours: &[OurProcess]) -> bool {
         return false;
     }
     match RuntimeSocket::new(&state.socket).info().await {
-        Ok(info) => info.pid == state.process.pid,
+        // One that was told to finish is not the one that serves: an agent died between stopping it and starting the next.
+        Ok(info) => info.pid == state.process.pid && !info.is_stopping,
         Err(_) => true,
     }
+}
+
+/// Finds what was noted of a HAProxy that a service starts. Which process it is by now, its socket tells.
+pub(super) fn adopt_service(files: &Files) -> Result<Adopted, FileError> {
+    let noted = match read_applied(files)? {
+        Restored::Applied(state) => Some(state),
+        Restored::Nothing | Restored::Unreadable(_) => None,
+    };
+    if let Some(state) = &noted {
+        restore_file(files, state)?;
+    }
+    Ok(Adopted {
+        generation: noted.as_ref().map_or(0, |state| state.generation),
+        was_applied: noted.is_some(),
+        current: noted.as_deref().map(Current::noted),
+        old: OldProcesses::default(),
+    })
+}
+
+/// How long a process of the last two configurations may finish: `hard-stop-after`, the longer of both.
+pub(super) fn hard_stop_after(files: &Files) -> Option<Duration> {
+    let texts = [files.read_config(), files.read_previous()];
+    let texts = texts.into_iter().filter_map(|text| text.ok().flatten());
+    let limits: Option<Vec<_>> = texts.map(|text| old::hard_stop_after(&text)).collect();
+    limits?.into_iter().max()
 }
 
 async fn newest_serving(files: &Files, ours: &[OurProcess]) -> Option<Current> {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::adopt::Current;
 use super::{ApplyError, Proxy, adopt, error_chain};
 use crate::plan::Plan;
-use crate::process::{AppliedState, find_ours, write_applied};
+use crate::process::{AppliedState, ProcessId, find_ours, write_applied};
 use crate::render::{Prelude, Rendered};
 
 /// What an apply did.
@@ -45,6 +45,7 @@ impl Proxy {
     ) -> Result<Applied, ApplyError> {
         let begun = Instant::now();
         self.mend()?;
+        self.find_again().await;
         self.old.look_after();
         let mut plan = self.inspector.plan(rendered).await?;
         self.see_drift(&plan);
@@ -102,6 +103,9 @@ impl Proxy {
     /// is again the one that runs.
     fn mend(&mut self) -> Result<(), ApplyError> {
         adopt::mend_file(self.inspector.files())?;
+        if self.inspector.settings().process.is_service() {
+            return Ok(());
+        }
         let current = self
             .current
             .borrow()
@@ -110,10 +114,17 @@ impl Proxy {
         for found in find_ours(self.inspector.files()) {
             if Some(found.process) != current && !self.old.has(found.process) {
                 let _ = found.process.signal(Signal::USR1);
-                self.old.add(found.process, found.generation);
+                self.retire(found.process, found.generation);
             }
         }
         Ok(())
+    }
+
+    /// Counts `process` among the old ones, for as long as its configuration allows.
+    pub(super) fn retire(&mut self, process: ProcessId, generation: u64) {
+        let limit = adopt::hard_stop_after(self.inspector.files());
+        self.old.add(process, generation, limit);
+        self.old.look_after();
     }
 
     pub(super) fn note(

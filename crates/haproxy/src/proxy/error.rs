@@ -9,7 +9,7 @@ use crate::binary::BinaryError;
 use crate::check::{CheckError, ToolError};
 use crate::files::FileError;
 use crate::handover::HandoverError;
-use crate::process::StartError;
+use crate::process::{ServiceError, StartError};
 use crate::runtime::RuntimeError;
 
 /// Why a node has no HAProxy to drive. All but file errors are permanent: someone has to install or configure something.
@@ -21,6 +21,14 @@ pub enum OpenError {
     /// The directories cannot be used.
     #[error(transparent)]
     Files(#[from] FileError),
+    /// How HAProxy is to be started cannot be.
+    #[error("process = \"{mode}\": {fault}")]
+    Process {
+        /// The mode.
+        mode: &'static str,
+        /// What is wrong with its settings.
+        fault: String,
+    },
     /// The time to settle does not fit into the window in which packets may be dropped.
     #[error("settle is {} ms: at most {} ms are allowed", asked.as_millis(), limit.as_millis())]
     SettleTooLong {
@@ -57,6 +65,12 @@ pub enum ApplyError {
     /// The new process started and does not serve; it was ended.
     #[error("the new HAProxy does not serve and was ended")]
     Verify(#[from] VerifyError),
+    /// HAProxy's program is not the one that it was when the agent started, and cannot be used.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// The service did not take the configuration.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The handover that was asked for cannot be had, or failed.
     #[error(transparent)]
     Handover(#[from] HandoverError),
@@ -69,7 +83,12 @@ impl ApplyError {
             Self::Invalid(_) => true,
             Self::Files(error) => matches!(error, FileError::SocketPathTooLong { .. }),
             Self::Handover(error) => matches!(error, HandoverError::Unavailable { .. }),
-            Self::Tool(_) | Self::Plan(_) | Self::Start(_) | Self::Verify(_) => false,
+            Self::Tool(_)
+            | Self::Plan(_)
+            | Self::Start(_)
+            | Self::Verify(_)
+            | Self::Binary(_)
+            | Self::Service(_) => false,
         }
     }
 }

@@ -10,12 +10,11 @@ use hafleet_model::spec::{Finding, Findings};
 use tokio::sync::watch;
 
 use super::adopt::Current;
-use super::{PlanError, Settings, error_chain, running};
+use super::{PlanError, Settings, running};
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
-use crate::handover::{self, Choice, HandoverError};
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, quote_word};
 use crate::runtime::{RuntimeError, RuntimeSocket};
@@ -187,40 +186,10 @@ impl Inspector {
         Ok(plan::plan(Some(&running), rendered))
     }
 
-    /// How the next reload would hand over.
-    ///
-    /// # Errors
-    /// When the settings ask for what cannot be had.
-    pub(super) async fn choose_handover(&self) -> Result<Choice, HandoverError> {
+    /// The process that serves, while it is alive.
+    pub(super) fn alive(&self) -> Option<Current> {
         let current = self.current.borrow().clone();
-        let passing = match current.filter(|current| current.process.is_alive()) {
-            None => Some("HAProxy does not run".to_owned()),
-            Some(current) => {
-                let answer = RuntimeSocket::new(&current.socket).info().await;
-                answer.err().map(|error| error_chain(&error))
-            }
-        };
-        handover::choose(
-            self.shared.settings.handover,
-            passing,
-            handover::can_drop_syn(),
-        )
-    }
-
-    /// The same in words for status.
-    pub(super) async fn next_handover(&self) -> String {
-        let is_running = self
-            .current
-            .borrow()
-            .as_ref()
-            .is_some_and(|current| current.process.is_alive());
-        if !is_running {
-            return "not needed: HAProxy does not run".to_owned();
-        }
-        match self.choose_handover().await {
-            Ok(choice) => choice.to_string(),
-            Err(error) => error_chain(&error),
-        }
+        current.filter(|current| current.process.is_alive())
     }
 }
 

@@ -11,8 +11,10 @@ mod error;
 mod inspector;
 mod leaving;
 mod old;
+mod prepare;
 mod replace;
 mod running;
+mod service;
 mod settings;
 mod soft;
 mod verify;
@@ -29,14 +31,15 @@ use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::CheckError;
 use crate::files;
-use crate::handover::{self, DropSyn};
+use crate::handover;
 use crate::plan::Plan;
 use crate::render::{RenderError, Rendered};
 
-pub use crate::handover::HandoverChoice;
+pub use crate::handover::{FirewallChoice, HandoverChoice};
 pub use apply::Applied;
 pub use error::{ApplyError, OpenError, PlanError};
 pub use inspector::Inspector;
+pub use old::OldProcess;
 pub use settings::Settings;
 pub use verify::VerifyError;
 
@@ -65,16 +68,18 @@ impl Proxy {
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         settings.validate()?;
         let binary = Binary::find(settings.binary.as_deref()).await?;
-        let files = files::Files::open(&settings.config_dir, &settings.runtime_dir)?;
+        let config = settings.config_file.as_deref().map(prepare::whole);
+        let files = files::Files::open(&settings.config_dir, &settings.runtime_dir)?
+            .with_config(config.as_deref());
         let chain = handover::chain_name(&settings.node.id);
-        if files.firewall_mark().exists() {
-            DropSyn::remove(&chain).await;
-            files::remove(&files.firewall_mark())?;
-        }
-        let adopted = adopt::adopt(&files).await?;
+        prepare::sweep_firewall(&files, &chain).await;
+        let adopted = match settings.process.is_service() {
+            true => adopt::adopt_service(&files)?,
+            false => adopt::adopt(&files).await?,
+        };
         let certificates = Certificates::open(files.dir())?;
         let (current, watched) = watch::channel(adopted.current);
-        Ok(Self {
+        let mut proxy = Self {
             inspector: Inspector::new(settings, binary, files, certificates, watched),
             current,
             old: adopted.old,
@@ -82,7 +87,9 @@ impl Proxy {
             was_applied: adopted.was_applied,
             leaving: Leaving::default(),
             drift: Vec::new(),
-        })
+        };
+        proxy.find_again().await;
+        Ok(proxy)
     }
 
     /// A handle that looks and never touches; it stays valid while changes are under way.
@@ -142,6 +149,7 @@ impl Proxy {
     /// old processes beyond the limit are ended.
     pub async fn observe(&mut self) -> DataPlane {
         self.old.look_after();
+        self.find_again().await;
         let current = self.current.borrow().clone();
         let mut report = DataPlane {
             health: if self.was_applied {
@@ -172,19 +180,24 @@ impl Proxy {
         report
     }
 
+    /// The processes that were told to finish and are still finishing, oldest first.
+    pub fn old_processes(&self) -> Vec<OldProcess> {
+        self.old.list()
+    }
+
     /// Ends all processes that are ours: softly, and by force after `grace`. For demonstrations and tests; an agent that
-    /// stops leaves HAProxy running.
+    /// stops leaves HAProxy running. What a service started is the service's to stop, and stays.
     pub async fn stop(&mut self, grace: Duration) {
+        if self.inspector.settings().process.is_service() {
+            return;
+        }
         if let Some(current) = self.current.send_replace(None) {
             let _ = current.process.signal(Signal::USR1);
-            self.old.add(current.process, current.generation);
+            self.retire(current.process, current.generation);
         }
         self.old.end(grace).await;
+        self.sweep_firewall().await;
         let files = self.inspector.files();
-        if files.firewall_mark().exists() {
-            DropSyn::remove(&handover::chain_name(&self.node().id)).await;
-            let _ = files::remove(&files.firewall_mark());
-        }
         files.sweep(&[]);
         let _ = files::remove(&files.applied());
         self.was_applied = false;

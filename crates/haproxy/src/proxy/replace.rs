@@ -1,5 +1,7 @@
-//! Replacing a process by a new one: start beside, verify, note, and only then let the old one finish.
+//! Replacing a process by a new one: start beside, verify, note, and only then let the old one finish. Where two cannot
+//! listen at once, the old one closes its sockets first, and comes back if the new one does not start.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hafleet_model::Revision;
@@ -8,23 +10,42 @@ use rustix::process::Signal;
 
 use super::adopt::Current;
 use super::apply::prelude;
-use super::{ApplyError, Proxy, error_chain, verify};
-use crate::files;
-use crate::handover::{self, Choice, DropSyn, HandoverChoice, HandoverError, Strategy};
+use super::prepare::Prepared;
+use super::{ApplyError, Proxy, VerifyError, error_chain, verify};
+use crate::binary::Binary;
+use crate::handover::{self, ARMED, FirewallError, HandoverError, Strategy};
 use crate::plan::Known;
-use crate::process::{Launch, ProcessId, StartError, find_ours, launch, listening, strangers};
+use crate::process::{Launch, ProcessId, StartError, find_by_config, find_ours, launch, strangers};
 use crate::render::Rendered;
 
 /// How long an old process may take to close its listening sockets. It takes less than 1 ms unless the machine is starved.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long a new process that failed may take to close its sockets softly, before it is killed.
 const GIVE_UP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How the process before a new one that serves is to hand over.
-struct Handover {
-    choice: Option<Choice>,
-    firewall: Option<DropSyn>,
+/// What is to run next.
+#[derive(Debug)]
+pub(super) struct Next<'a> {
+    pub(super) rendered: &'a Rendered,
+    pub(super) revision: Revision,
+    pub(super) generation: u64,
+    pub(super) socket: PathBuf,
+    /// The whole file.
+    pub(super) text: String,
+}
+
+impl Next<'_> {
+    pub(super) fn current(&self, process: ProcessId) -> Current {
+        Current {
+            process,
+            generation: self.generation,
+            socket: self.socket.clone(),
+            known: Some(Known::of(self.rendered)),
+            revision: Some(self.revision),
+            listeners: self.rendered.listeners().to_vec(),
+        }
+    }
 }
 
 impl Proxy {
@@ -34,59 +55,163 @@ impl Proxy {
         rendered: &Rendered,
         revision: Revision,
     ) -> Result<Option<String>, ApplyError> {
+        self.look_at_binary().await?;
         self.inspector.check(rendered).await?;
         self.refuse_strangers(rendered)?;
         self.generation += 1;
-        let generation = self.generation;
-        let socket = self.inspector.files().socket(generation);
-        let text = rendered.file(&prelude(&socket)?);
-        let old = self.current.borrow().clone();
-        let old = old.filter(|old| old.process.is_alive());
-        let choice = match &old {
-            Some(_) => Some(self.inspector.choose_handover().await?),
+        let socket = self.inspector.files().socket(self.generation);
+        let next = Next {
+            rendered,
+            revision,
+            generation: self.generation,
+            text: rendered.file(&prelude(&socket)?),
+            socket,
+        };
+        let old = self.inspector.alive();
+        let replaced = if self.inspector.settings().process.is_service() {
+            self.replace_by_service(&next, old).await
+        } else {
+            self.replace_ourselves(&next, old).await
+        };
+        self.sweep_firewall().await;
+        self.sweep();
+        replaced
+    }
+
+    /// Packages are upgraded while agents run: the program may be another by now, or none.
+    async fn look_at_binary(&self) -> Result<(), ApplyError> {
+        let known = self.binary();
+        let found = Binary::find(Some(&known.path)).await?;
+        if found.version != known.version {
+            let (from, to) = (known.version, found.version);
+            tracing::info!(%from, %to, "HAProxy was replaced by another version, which serves from now on");
+        }
+        Ok(())
+    }
+
+    async fn replace_ourselves(
+        &mut self,
+        next: &Next<'_>,
+        old: Option<Current>,
+    ) -> Result<Option<String>, ApplyError> {
+        let prepared = match &old {
+            Some(old) => Some(self.prepare_handover(old, &next.text).await?),
             None => None,
         };
-        let (choice, firewall) = self.prepare_firewall(choice, old.as_ref()).await?;
-        if let Err(error) = self.inspector.files().replace_config(&text) {
-            self.remove_firewall(firewall.is_some()).await;
+        self.inspector.files().replace_config(&next.text)?;
+        let replaced = match (prepared, old) {
+            (Some(prepared), Some(old)) if prepared.choice.stops_first => {
+                self.replace_stopped(next, &old, prepared).await
+            }
+            (prepared, old) => self.replace_beside(next, prepared.zip(old)).await,
+        };
+        if replaced.is_err() {
+            self.restore_file();
+        }
+        replaced
+    }
+
+    /// The new process starts while the old one serves.
+    async fn replace_beside(
+        &mut self,
+        next: &Next<'_>,
+        before: Option<(Prepared, Current)>,
+    ) -> Result<Option<String>, ApplyError> {
+        let passing = before
+            .as_ref()
+            .filter(|(prepared, _)| prepared.choice.strategy == Strategy::PassFds)
+            .map(|(_, old)| old.socket.clone());
+        let process = self.start(next, passing.as_deref()).await?;
+        self.verify(next, process).await?;
+        self.take_over(next, process).await?;
+        // From here on the new one serves, so that a failure is a remark.
+        let Some((mut prepared, old)) = before else {
+            return Ok(None);
+        };
+        let settle = self.inspector.settings().settle;
+        let closed = handover::close_sockets(
+            old.process,
+            prepared.window.as_mut(),
+            settle,
+            CLOSE_DEADLINE,
+            settle + ARMED + CLOSE_DEADLINE,
+        )
+        .await;
+        let shut = prepared.close_window().await;
+        self.retire(old.process, old.generation);
+        Ok(Some(words(&prepared, old.process, closed, shut)))
+    }
+
+    /// The old process closes its sockets, and then the new one starts. New connections wait meanwhile, if the strategy has
+    /// a way to make them.
+    async fn replace_stopped(
+        &mut self,
+        next: &Next<'_>,
+        old: &Current,
+        mut prepared: Prepared,
+    ) -> Result<Option<String>, ApplyError> {
+        let settings = self.inspector.settings();
+        let longest = settings.settle + ARMED + CLOSE_DEADLINE + settings.start_timeout;
+        let closed = handover::close_sockets(
+            old.process,
+            prepared.window.as_mut(),
+            settings.settle,
+            CLOSE_DEADLINE,
+            longest,
+        )
+        .await;
+        if let Err(error @ HandoverError::Signal { .. }) = closed {
+            let _ = prepared.close_window().await;
             return Err(error.into());
         }
-        let started = self
-            .start(rendered, generation, choice.as_ref(), old.as_ref())
-            .await;
-        let noted = match started {
-            Ok(process) => {
-                let current = Current {
-                    process,
-                    generation,
-                    socket,
-                    known: Some(Known::of(rendered)),
-                    revision: Some(revision),
-                    listeners: rendered.listeners().to_vec(),
-                };
-                // Noted before the old process is told to finish: whoever dies now leaves one that serves.
-                match self.note(&current, revision, &text) {
-                    Ok(()) => Ok(current),
-                    Err(error) => {
-                        self.give_up(process, generation).await;
-                        Err(error)
-                    }
-                }
-            }
-            Err(error) => Err(error),
+        self.retire(old.process, old.generation);
+        let started = self.start(next, None).await;
+        if started.is_err() {
+            self.bring_back(next, old).await;
+        }
+        let shut = prepared.close_window().await;
+        let process = started?;
+        let served = match self.verify(next, process).await {
+            Ok(()) => self.take_over(next, process).await,
+            Err(error) => Err(error.into()),
         };
-        let current = match noted {
-            Ok(current) => current,
+        if let Err(error) = served {
+            self.bring_back(next, old).await;
+            return Err(error);
+        }
+        Ok(Some(words(&prepared, old.process, closed, shut)))
+    }
+
+    /// Starts the last good configuration anew, whose process has closed its sockets.
+    async fn bring_back(&mut self, next: &Next<'_>, old: &Current) {
+        self.restore_file();
+        let files = self.inspector.files();
+        let (config, pid_file) = (files.config(), files.pid_file(old.generation));
+        let launched = launch(Launch {
+            binary: &self.inspector.binary().path,
+            config: &config,
+            pid_file: &pid_file,
+            take_sockets_from: None,
+            deadline: self.inspector.settings().start_timeout,
+            rendered: next.rendered,
+        });
+        let current = match launched.await {
+            Ok(process) => Some(Current {
+                process,
+                ..old.clone()
+            }),
             Err(error) => {
-                self.remove_firewall(firewall.is_some()).await;
-                self.restore_file();
-                self.sweep();
-                return Err(error);
+                tracing::error!(error = %error_chain(&error), "the last good configuration could not be started again");
+                None
             }
         };
-        self.current.send_replace(Some(current));
-        let handover = Handover { choice, firewall };
-        Ok(self.finish_old(handover, old).await)
+        if let (Some(current), Ok(Some(text))) = (&current, files.read_config())
+            && let Some(revision) = current.revision
+            && let Err(error) = self.note(current, revision, &text)
+        {
+            tracing::warn!(error = %error_chain(&error), "what runs could not be noted");
+        }
+        self.current.send_replace(current);
     }
 
     /// Refuses listeners on which another program listens already. The kernel would refuse most of them; but another
@@ -102,9 +227,7 @@ impl Proxy {
         if new.peek().is_none() {
             return Ok(());
         }
-        let ours = find_ours(self.inspector.files());
-        let ours: Vec<_> = ours.iter().map(|found| found.process).collect();
-        let taken = strangers(&ours);
+        let taken = strangers(&self.ours());
         let findings: Vec<_> = new
             .filter_map(|listener| {
                 let stranger = taken
@@ -121,114 +244,85 @@ impl Proxy {
         Err(StartError::Refused(Findings(findings)))
     }
 
-    /// Puts unarmed rules in place if SYNs are to be dropped. Where nobody asked for it by name, a firewall that refuses
-    /// is a reason to do without.
-    async fn prepare_firewall(
-        &self,
-        choice: Option<Choice>,
-        old: Option<&Current>,
-    ) -> Result<(Option<Choice>, Option<DropSyn>), ApplyError> {
-        let (Some(chosen), Some(old)) = (&choice, old) else {
-            return Ok((choice, None));
-        };
-        if chosen.strategy != Strategy::DropSyn {
-            return Ok((choice, None));
-        }
-        let sockets = listening(old.process).unwrap_or_default();
-        let sockets: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
-        let node = &self.inspector.node().id;
-        files::write(&self.inspector.files().firewall_mark(), "")?;
-        match DropSyn::install(&handover::chain_name(node), &sockets).await {
-            Ok(firewall) => Ok((choice, Some(firewall))),
-            Err(error) => {
-                self.remove_firewall(true).await;
-                if self.inspector.settings().handover == HandoverChoice::DropSyn {
-                    return Err(HandoverError::from(error).into());
-                }
-                let reason = format!("{}, and {}", chosen.reason, error_chain(&error));
-                let strategy = Strategy::None;
-                Ok((Some(Choice { strategy, reason }), None))
-            }
-        }
-    }
-
-    async fn remove_firewall(&self, is_there: bool) {
-        if is_there {
-            DropSyn::remove(&handover::chain_name(&self.inspector.node().id)).await;
-            let _ = files::remove(&self.inspector.files().firewall_mark());
-        }
-    }
-
-    /// Starts the process and waits until it serves; one that does not is ended.
-    async fn start(
-        &mut self,
-        rendered: &Rendered,
-        generation: u64,
-        choice: Option<&Choice>,
-        old: Option<&Current>,
-    ) -> Result<ProcessId, ApplyError> {
-        let settings = self.inspector.settings();
+    fn ours(&self) -> Vec<ProcessId> {
         let files = self.inspector.files();
-        let is_passing = choice.is_some_and(|choice| choice.strategy == Strategy::PassFds);
-        let (config, pid_file) = (files.config(), files.pid_file(generation));
-        let launched = launch(Launch {
+        if self.inspector.settings().process.is_service() {
+            return find_by_config(&self.binary().path, &files.config());
+        }
+        let found = find_ours(files);
+        found.iter().map(|found| found.process).collect()
+    }
+
+    /// Starts the process; when it is there, it listens.
+    async fn start(
+        &self,
+        next: &Next<'_>,
+        take_sockets_from: Option<&Path>,
+    ) -> Result<ProcessId, StartError> {
+        let files = self.inspector.files();
+        let (config, pid_file) = (files.config(), files.pid_file(next.generation));
+        launch(Launch {
             binary: &self.inspector.binary().path,
             config: &config,
             pid_file: &pid_file,
-            take_sockets_from: old.filter(|_| is_passing).map(|old| old.socket.as_path()),
-            deadline: settings.start_timeout,
-            rendered,
-        });
-        let process = launched.await?;
-        let socket = files.socket(generation);
-        let verified = verify::comes_to_serve(
-            process,
-            &socket,
-            rendered.listeners(),
-            settings.verify_timeout,
-        );
-        if let Err(error) = verified.await {
-            self.give_up(process, generation).await;
-            return Err(error.into());
+            take_sockets_from,
+            deadline: self.inspector.settings().start_timeout,
+            rendered: next.rendered,
+        })
+        .await
+    }
+
+    /// Waits until the process serves; one that does not is ended.
+    async fn verify(&mut self, next: &Next<'_>, process: ProcessId) -> Result<(), VerifyError> {
+        let deadline = self.inspector.settings().verify_timeout;
+        let listeners = next.rendered.listeners();
+        let verified = verify::comes_to_serve(process, &next.socket, listeners, deadline).await;
+        if verified.is_err() {
+            self.give_up(process, next.generation).await;
         }
-        Ok(process)
+        verified
+    }
+
+    /// Notes that `process` is the one that serves, before another is told to finish: whoever dies now leaves one that
+    /// serves. One that cannot be noted is ended.
+    async fn take_over(&mut self, next: &Next<'_>, process: ProcessId) -> Result<(), ApplyError> {
+        let current = next.current(process);
+        if let Err(error) = self.note(&current, next.revision, &next.text) {
+            self.give_up(process, next.generation).await;
+            return Err(error);
+        }
+        self.current.send_replace(Some(current));
+        Ok(())
     }
 
     /// Ends a new process that is not wanted. Softly, since it may have accepted connections already.
     async fn give_up(&mut self, process: ProcessId, generation: u64) {
-        let closed = handover::finish(process, None, Duration::ZERO, GIVE_UP_DEADLINE).await;
+        let (none, at_once) = (None, Duration::ZERO);
+        let closed =
+            handover::close_sockets(process, none, at_once, GIVE_UP_DEADLINE, at_once).await;
         if !matches!(closed, Ok(true)) {
             let _ = process.signal(Signal::KILL);
         }
-        self.old.add(process, generation);
+        self.retire(process, generation);
     }
+}
 
-    /// Lets the old process finish. From here on the new one serves, so that a failure is a remark.
-    async fn finish_old(&mut self, handover: Handover, old: Option<Current>) -> Option<String> {
-        let old = old?;
-        let settle = self.inspector.settings().settle;
-        let finished = handover::finish(
-            old.process,
-            handover.firewall.as_ref(),
-            settle,
-            CLOSE_DEADLINE,
-        )
-        .await;
-        self.remove_firewall(handover.firewall.is_some()).await;
-        self.old.add(old.process, old.generation);
-        self.old.look_after();
-        self.sweep();
-        let words = handover.choice.map(|choice| choice.to_string())?;
-        Some(match finished {
-            Ok(true) => words,
-            Ok(false) => {
-                let pid = old.process.pid;
-                format!(
-                    "{words}; but process {pid} has not closed its listeners within {} s",
-                    CLOSE_DEADLINE.as_secs()
-                )
-            }
-            Err(error) => format!("{words}; but {}", error_chain(&error)),
-        })
+/// How an old process handed over, with what went wrong at it.
+pub(super) fn words(
+    prepared: &Prepared,
+    old: ProcessId,
+    closed: Result<bool, HandoverError>,
+    shut: Result<(), FirewallError>,
+) -> String {
+    let choice = prepared.choice.to_string();
+    match (closed, shut) {
+        (Ok(true), Ok(())) => choice,
+        (Ok(true), Err(error)) => format!("{choice}; but {}", error_chain(&error)),
+        (Ok(false), _) => format!(
+            "{choice}; but process {} has not closed its listeners within {} s",
+            old.pid,
+            CLOSE_DEADLINE.as_secs()
+        ),
+        (Err(error), _) => format!("{choice}; but {}", error_chain(&error)),
     }
 }

@@ -81,7 +81,10 @@ impl ServersState {
 
     /// The servers of one backend, by name.
     pub fn of_backend(&self, backend: &str) -> impl Iterator<Item = &ServerState> {
-        self.backends.get(backend).into_iter().flat_map(BTreeMap::values)
+        self.backends
+            .get(backend)
+            .into_iter()
+            .flat_map(BTreeMap::values)
     }
 
     /// All servers, by backend and name.
