@@ -17,7 +17,7 @@ use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, quote_word};
-use crate::runtime::{RuntimeError, RuntimeSocket};
+use crate::runtime::RuntimeError;
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]

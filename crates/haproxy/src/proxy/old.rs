@@ -145,11 +145,11 @@ fn overdue(age: Duration, limit: Option<Duration>) -> Option<Signal> {
 
 /// The `hard-stop-after` of a configuration (Configuration Manual, section 3.1; times as in section 2.5); the last counts.
 pub(super) fn hard_stop_after(config: &str) -> Option<Duration> {
-    let spans = config.lines().filter_map(|line| {
+    let mut spans = config.lines().rev().filter_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some("hard-stop-after")).then(|| words.next().and_then(time))
     });
-    spans.last().flatten()
+    spans.next().flatten()
 }
 
 /// A time as HAProxy writes it: a number and `us`, `ms`, `s`, `m`, `h` or `d`; milliseconds without.
