@@ -64,8 +64,7 @@ impl CertificateKeeper {
     /// The newest secrets that this node has stored.
     pub(crate) fn newest(&self) -> Option<Arc<Document>> {
         let secrets = self.cluster.document(DocumentKind::Secrets);
-        let newest = secrets.borrow().clone();
-        newest
+        secrets.borrow().clone()
     }
 }
 

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use hafleet_model::NodeId;
 use hafleet_model::report::NodeContext;
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::load;
 
 use super::*;

@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hafleet_model::secrets::{CertificateName, Confidential};
+use hafleet_model::secrets::Confidential;
 
 use crate::files::{self, FileError};
 use crate::render::Rendered;
@@ -116,22 +116,12 @@ impl Certificates {
                 continue;
             }
             match fs::remove_file(&path) {
-                Ok(()) => {
-                    tracing::info!(path = %path.display(), "removed a certificate that is no longer used")
-                }
+                Ok(()) => tracing::info!(path = %path.display(), "unused certificate removed"),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a certificate that is no longer used could not be removed")
+                    tracing::warn!(path = %path.display(), %error, "unused certificate not removed");
                 }
             }
         }
-    }
-
-    /// The names of what is held, for those who show it.
-    pub fn names(&self) -> Vec<CertificateName> {
-        let held = self.held();
-        held.iter()
-            .map(|certificate| certificate.name().clone())
-            .collect()
     }
 
     fn writing(&self) -> std::sync::MutexGuard<'_, ()> {
