@@ -1,7 +1,5 @@
 //! The fleet's certificates: what the API tells of them, and the leader's part in changing them.
 
-use std::sync::Arc;
-
 use hafleet_api::Failure;
 use hafleet_api::certificates::{
     CertificateChange, CertificateList, CertificateStatus, CertificateWrite,
@@ -15,7 +13,7 @@ use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
 use jiff::Timestamp;
 
-use super::{AgentFleet, WriteFailure};
+use super::{AgentFleet, HOLDERS_WAIT, WriteFailure};
 use crate::causes::with_causes;
 
 /// How often a change is tried anew when somebody else changed another certificate in between.
@@ -65,7 +63,7 @@ impl AgentFleet {
             let warnings = warnings.map(|words| Finding::new("", words)).collect();
             let request = match (body, &current) {
                 (Some(body), _) => request(body, current.as_deref(), write),
-                (None, Some(current)) => return Ok(self.as_it_is(current, warnings)),
+                (None, Some(current)) => return Ok(self.as_it_is(current, warnings).await),
                 (None, None) => break,
             };
             match self.cluster.write(request).await {
@@ -143,12 +141,14 @@ impl AgentFleet {
         Ok(is_changed.then(|| secrets.body()))
     }
 
-    fn as_it_is(&self, current: &Arc<Document>, warnings: Vec<Finding>) -> Written {
+    async fn as_it_is(&self, current: &Document, warnings: Vec<Finding>) -> Written {
+        let (kind, stamp) = (current.kind(), current.stamp());
+        let holding = self.cluster.holding(kind, stamp, HOLDERS_WAIT).await;
         Written {
             header: current.header().clone(),
-            stored_by: Vec::new(),
-            known_nodes: self.cluster.view().borrow().members.len(),
-            is_committed: true,
+            stored_by: holding.nodes,
+            known_nodes: holding.known,
+            is_committed: holding.is_majority,
             is_unchanged: true,
             warnings,
         }

@@ -95,7 +95,7 @@ fn finish(
     printer: Printer,
 ) -> Result<(), Failure> {
     printer.answer(written, |written| write_for_people(written, name))?;
-    if written.committed || written.unchanged {
+    if written.committed {
         return Ok(());
     }
     let message = format!(
