@@ -12,8 +12,7 @@ use futures_util::stream::BoxStream;
 use hafleet_api::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use hafleet_api::fleet::{
     FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, Rendering, Rollback,
-    Scope, Status, Write, Written,
-};
+    Scope, Status, Write, Written, OldProcess};
 use hafleet_api::{Failure, Fleet, v1};
 use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
@@ -22,11 +21,13 @@ use hafleet_haproxy::Inspector;
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 
 use crate::candidate::Candidate;
 use crate::causes::with_causes;
+use crate::data_plane::LastSeen;
 use crate::certificates::CertificateKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
@@ -89,7 +90,7 @@ impl AgentFleet {
             term: leadership.term,
             nodes: view.members.iter().map(node).collect(),
             spec: spec.map(|document| document.header().clone()),
-            conflicts: self.conflicts().unwrap_or_default(),
+            conflicts: self.conflicts_of(DocumentKind::Spec),
             majority: majority(view.known_count()),
             at_ms: jiff::Timestamp::now().as_millisecond(),
         }
@@ -226,7 +227,7 @@ impl AgentFleet {
         {
             return Ok(Arc::new(document));
         }
-        let lost = self.conflicts()?;
+        let lost = self.conflicts_of(kind);
         let lost = lost
             .iter()
             .find(|header| header.stamp.revision == revision)
@@ -240,13 +241,13 @@ impl AgentFleet {
             .ok_or(Failure::UnknownRevision(revision))
     }
 
-    /// The revisions that lost in a conflict, newest first.
-    fn conflicts(&self) -> Result<Vec<Header>, Failure> {
-        let lost = self
-            .cluster
-            .conflicts(DocumentKind::Spec)
-            .map_err(|error| internal(&error))?;
-        Ok(lost.into_iter().map(|conflict| conflict.header).collect())
+    /// The revisions of `kind` that lost in a conflict, newest first.
+    fn conflicts_of(&self, kind: DocumentKind) -> Vec<Header> {
+        let lost = self.cluster.conflicts(kind);
+        lost.iter()
+            .rev()
+            .map(|conflict| conflict.header.clone())
+            .collect()
     }
 }
 
@@ -344,6 +345,7 @@ impl Fleet for AgentFleet {
             cluster: self.cluster.clone(),
             inspector: self.inspector.clone(),
             reloads: self.reloads.clone(),
+            last_seen: self.last_seen.clone(),
             certificates: self.certificates.clone(),
         };
         WatchStream::new(self.cluster.view())
@@ -369,10 +371,18 @@ impl Fleet for AgentFleet {
             .into_iter()
             .map(Into::into)
             .collect();
+        let seen = self.last_seen.borrow().clone();
+        let old = |old: &hafleet_haproxy::OldProcess| OldProcess {
+            pid: old.pid,
+            age_ms: u64::try_from(old.age.as_millis()).unwrap_or(u64::MAX),
+            connections: old.connections,
+        };
         Ok(NodeDetail {
             node,
             is_leader,
             reloads,
+            old_processes: seen.old_processes.iter().map(old).collect(),
+            drift: seen.drift,
         }
         .into())
     }
@@ -459,7 +469,7 @@ impl Fleet for AgentFleet {
                 .cluster
                 .history(DocumentKind::Spec)
                 .map_err(|error| internal(&error))?,
-            conflicts: self.conflicts()?,
+            conflicts: self.conflicts_of(DocumentKind::Spec),
         })
     }
 

@@ -23,6 +23,7 @@ use crate::documents::Documents;
 use crate::driver::{Driver, OwnReport};
 use crate::exchange::server::PeerService;
 use crate::facts;
+use crate::gather::Gatherer;
 use crate::gossip::{FrameRules, GossipTransport, Inbox};
 use crate::leadership::{Leadership, Role};
 use crate::limits::MAX_MESSAGE_LEN;
@@ -143,6 +144,7 @@ impl Parts {
             self.stop.clone(),
         );
         tokio::spawn(self.repairer(&config, view.clone()).run());
+        tokio::spawn(self.gatherer(&config, view.clone()).run());
         let writer = self.writer(&config, view.clone());
         let driver = Driver {
             me: config.node_id,
@@ -202,6 +204,16 @@ impl Parts {
             view,
             grace: config.timing.gossip_interval / 4,
             interval: config.timing.gossip_interval * 2,
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn gatherer(&self, config: &ClusterConfig, view: watch::Receiver<Arc<View>>) -> Gatherer {
+        Gatherer {
+            documents: Arc::clone(&self.documents),
+            links: Arc::clone(&self.links),
+            view,
+            pause: config.timing.gossip_interval * 2,
             stop: self.stop.clone(),
         }
     }
@@ -276,6 +288,7 @@ fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, St
         last_seen_ms: now_ms(),
         is_self: true,
         link: None,
+        lost: BTreeMap::new(),
     };
     Ok(View {
         members: vec![own],

@@ -212,11 +212,9 @@ impl Cluster {
         self.shared.documents.revision(kind, revision)
     }
 
-    /// The revisions that this node stored and that lost against others.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn conflicts(&self, kind: DocumentKind) -> Result<Vec<Conflict>, StoreError> {
+    /// The revisions that were stored anywhere in the fleet and lost against others, lowest first. Every node gathers
+    /// them from its peers.
+    pub fn conflicts(&self, kind: DocumentKind) -> Arc<[Conflict]> {
         self.shared.documents.conflicts(kind)
     }
 

@@ -3,9 +3,10 @@
 //! Whatever brings a revision here, a leader's push or an own repair, goes through [`Documents::adopt`], and only the
 //! own writes of a leader through [`Documents::append`]. Calls block for the time of a sync.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hafleet_model::{Document, DocumentKind, Header, Revision, Stamp, Term};
+use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::now_ms;
@@ -59,6 +60,39 @@ struct Shelf {
     kind: DocumentKind,
     line: Mutex<Line>,
     newest: watch::Sender<Option<Arc<Document>>>,
+    lost: watch::Sender<Lost>,
+}
+
+/// The revisions that lost, lowest first, and a digest over which they are.
+#[derive(Debug, Clone)]
+struct Lost {
+    conflicts: Arc<[Conflict]>,
+    digest: Option<Digest>,
+}
+
+impl Lost {
+    fn of(conflicts: Vec<Conflict>) -> Self {
+        let stamps: Vec<_> = conflicts
+            .iter()
+            .map(|conflict| conflict.header.stamp.to_string())
+            .collect();
+        let digest = (!stamps.is_empty()).then(|| Digest::of(stamps.join("\n").as_bytes()));
+        Self {
+            conflicts: conflicts.into(),
+            digest,
+        }
+    }
+}
+
+/// What became of a revision that a peer keeps as a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gathered {
+    /// It is a conflict here too now.
+    Kept,
+    /// It was one, or is in the line.
+    Known,
+    /// The line here ends before it, so that it cannot be told yet.
+    Ahead,
 }
 
 impl Documents {
@@ -135,16 +169,64 @@ impl Documents {
         {
             return Ok(Some(document));
         }
-        let conflicts = self.store.conflicts(kind)?;
+        let conflicts = self.conflicts(kind);
         let conflict = conflicts
-            .into_iter()
+            .iter()
             .find(|conflict| conflict.header.stamp == stamp);
-        self.read(conflict.map(|conflict| conflict.header))
+        self.read(conflict.map(|conflict| conflict.header.clone()))
     }
 
-    /// The revisions that lost.
-    pub(crate) fn conflicts(&self, kind: DocumentKind) -> Result<Vec<Conflict>, StoreError> {
-        self.store.conflicts(kind)
+    /// The revisions that lost, lowest first.
+    pub(crate) fn conflicts(&self, kind: DocumentKind) -> Arc<[Conflict]> {
+        Arc::clone(&self.shelf(kind).lost.borrow().conflicts)
+    }
+
+    /// Of each kind that has conflicts: a digest over which they are.
+    pub(crate) fn lost(&self) -> BTreeMap<DocumentKind, Digest> {
+        let digest = |kind| Some((kind, self.shelf(kind).lost.borrow().digest?));
+        DocumentKind::ALL.into_iter().filter_map(digest).collect()
+    }
+
+    /// Whether `stamp` is in the line or a conflict.
+    pub(crate) fn is_known(&self, kind: DocumentKind, stamp: Stamp) -> bool {
+        self.line(kind).contains(stamp) || self.is_conflict(kind, stamp)
+    }
+
+    pub(crate) fn is_conflict(&self, kind: DocumentKind, stamp: Stamp) -> bool {
+        let conflicts = self.conflicts(kind);
+        conflicts
+            .iter()
+            .any(|conflict| conflict.header.stamp == stamp)
+    }
+
+    /// Takes in a revision that a peer keeps as a conflict, so that all nodes list it and can bring it back.
+    pub(crate) fn gather(&self, document: Document) -> Result<Gathered, StoreError> {
+        let (kind, stamp) = (document.kind(), document.stamp());
+        let line = self.line(kind);
+        if line.contains(stamp) || self.is_conflict(kind, stamp) {
+            return Ok(Gathered::Known);
+        }
+        if line
+            .head()
+            .is_none_or(|head| head.revision < stamp.revision)
+        {
+            return Ok(Gathered::Ahead);
+        }
+        let is_divergent = line
+            .stamps()
+            .iter()
+            .any(|own| own.revision == stamp.revision);
+        let reason = if is_divergent {
+            ConflictReason::Divergent
+        } else {
+            ConflictReason::Fork
+        };
+        let change = Change {
+            conflict: Some((document, reason)),
+            ..self.change()
+        };
+        self.commit(kind, &change)?;
+        Ok(Gathered::Kept)
     }
 
     /// The stamps of the line whose bodies are yet to be fetched.
@@ -172,10 +254,9 @@ impl Documents {
         let change = Change {
             put: Some(document.clone()),
             trimmed,
-            now_ms: now_ms(),
-            ..Change::default()
+            ..self.change()
         };
-        self.store.change(kind, &change)?;
+        self.commit(kind, &change)?;
         *line = next;
         Ok(self.publish(kind, document))
     }
@@ -227,10 +308,9 @@ impl Documents {
             between: adoption.between,
             lost: adoption.lost,
             trimmed,
-            now_ms: now_ms(),
-            conflict: None,
+            ..self.change()
         };
-        self.store.change(kind, &change)?;
+        self.commit(kind, &change)?;
         *line = next;
         self.publish(kind, document);
         Ok(Outcome::Adopted { lost })
@@ -244,10 +324,9 @@ impl Documents {
         if is_missing {
             let change = Change {
                 put: Some(document),
-                now_ms: now_ms(),
-                ..Change::default()
+                ..self.change()
             };
-            self.store.change(kind, &change)?;
+            self.commit(kind, &change)?;
         }
         Ok(Outcome::Known)
     }
@@ -259,12 +338,7 @@ impl Documents {
         outcome: Outcome,
     ) -> Result<Outcome, AdoptError> {
         let (kind, stamp) = (document.kind(), document.stamp());
-        let is_known = self
-            .store
-            .conflicts(kind)?
-            .iter()
-            .any(|conflict| conflict.header.stamp == stamp);
-        if !is_known {
+        if !self.is_conflict(kind, stamp) {
             match reason {
                 ConflictReason::Divergent => {
                     tracing::error!(%kind, %stamp, "two bodies bear the same revision");
@@ -275,12 +349,39 @@ impl Documents {
             }
             let change = Change {
                 conflict: Some((document, reason)),
-                now_ms: now_ms(),
-                ..Change::default()
+                ..self.change()
             };
-            self.store.change(kind, &change)?;
+            self.commit(kind, &change)?;
         }
         Ok(outcome)
+    }
+
+    /// A change that changes nothing yet.
+    fn change(&self) -> Change {
+        Change {
+            now_ms: now_ms(),
+            conflict_limit: Some(self.history_limit),
+            ..Change::default()
+        }
+    }
+
+    /// Writes `change` down, and shows what it made of the conflicts.
+    fn commit(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
+        self.store.change(kind, change)?;
+        let shelf = self.shelf(kind);
+        let adds = !change.lost.is_empty() || change.conflict.is_some();
+        if !adds && shelf.lost.borrow().conflicts.is_empty() {
+            return Ok(());
+        }
+        match self.store.conflicts(kind) {
+            Ok(conflicts) => {
+                shelf.lost.send_replace(Lost::of(conflicts));
+                self.changed.notify_one();
+            }
+            // What was written stands; the list is behind until the next change.
+            Err(error) => tracing::error!(%kind, %error, "the conflicts could not be read"),
+        }
+        Ok(())
     }
 
     fn publish(&self, kind: DocumentKind, document: Document) -> Arc<Document> {
@@ -336,6 +437,7 @@ fn load_shelf(store: &Store, kind: DocumentKind) -> Result<Shelf, StoreError> {
         kind,
         line: Mutex::new(Line::new(stamps)),
         newest: watch::Sender::new(newest.map(Arc::new)),
+        lost: watch::Sender::new(Lost::of(store.conflicts(kind)?)),
     })
 }
 

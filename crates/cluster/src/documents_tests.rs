@@ -96,7 +96,7 @@ fn the_losing_side_of_a_fork_is_kept_with_its_bodies() {
 
     let documents = open(&directory, 10);
     assert_eq!(bodies(&documents), ["theirs", "common"]);
-    let conflicts = documents.conflicts(KIND).unwrap();
+    let conflicts = documents.conflicts(KIND);
     assert_eq!(conflicts.len(), 1);
     assert_eq!(conflicts[0].reason, ConflictReason::Fork);
     let lost = documents
@@ -142,7 +142,7 @@ fn two_bodies_under_one_revision_are_both_kept() {
         Outcome::Divergent
     );
     assert_eq!(documents.newest(KIND).unwrap().body(), "mine");
-    assert_eq!(documents.conflicts(KIND).unwrap().len(), 1);
+    assert_eq!(documents.conflicts(KIND).len(), 1);
     // The next revision decides between them.
     let next = after(Some(theirs.stamp()), 2, "next");
     assert_eq!(
@@ -150,7 +150,7 @@ fn two_bodies_under_one_revision_are_both_kept() {
         Outcome::Adopted { lost: 1 }
     );
     assert_eq!(bodies(&documents), ["next", "theirs"]);
-    let conflicts = documents.conflicts(KIND).unwrap();
+    let conflicts = documents.conflicts(KIND);
     assert_eq!(conflicts.len(), 1);
     assert_eq!(
         documents
@@ -160,6 +160,46 @@ fn two_bodies_under_one_revision_are_both_kept() {
             .body(),
         "mine"
     );
+}
+
+#[test]
+fn conflicts_of_peers_are_gathered_and_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let documents = open(&directory, 3);
+    let lost: Vec<_> = (1..=5)
+        .map(|term| after(None, term, &format!("lost {term}")))
+        .collect();
+    assert_eq!(
+        documents.gather(lost[0].clone()).unwrap(),
+        Gathered::Ahead,
+        "nothing to compare it with yet"
+    );
+    let mine = append(&documents, 5, "mine");
+    assert_eq!(documents.gather(mine).unwrap(), Gathered::Known);
+    assert!(documents.lost().is_empty());
+    for one in &lost {
+        assert_eq!(documents.gather(one.clone()).unwrap(), Gathered::Kept);
+        assert_eq!(documents.gather(one.clone()).unwrap(), Gathered::Known);
+    }
+    let digest = documents.lost();
+    drop(documents);
+
+    let documents = open(&directory, 3);
+    assert_eq!(documents.lost(), digest);
+    let kept: Vec<_> = documents
+        .conflicts(KIND)
+        .iter()
+        .map(|conflict| (conflict.header.stamp, conflict.reason))
+        .collect();
+    let expected = [
+        (lost[2].stamp(), ConflictReason::Fork),
+        (lost[3].stamp(), ConflictReason::Fork),
+        (lost[4].stamp(), ConflictReason::Divergent),
+    ];
+    assert_eq!(kept, expected);
+    let body = documents.stamped(KIND, lost[2].stamp()).unwrap().unwrap();
+    assert_eq!(body.body(), "lost 3");
+    assert!(documents.stamped(KIND, lost[0].stamp()).unwrap().is_none());
 }
 
 #[test]

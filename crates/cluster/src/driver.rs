@@ -43,6 +43,7 @@ impl OwnReport {
             facts: Mutex::new(Facts {
                 report,
                 has_left: false,
+                lost: BTreeMap::new(),
             }),
             wake,
         })
@@ -334,6 +335,7 @@ impl Driver {
         let mut facts = self.own.read();
         facts.report.held = self.documents.heads().into_iter().collect();
         facts.report.unfit = self.unfit();
+        facts.lost = self.documents.lost();
         facts
     }
 
@@ -356,6 +358,7 @@ impl Driver {
             last_seen_ms,
             is_self: true,
             link: None,
+            lost: facts.lost.clone(),
         };
         members.push(own);
         members.sort_by(|a, b| a.report.id.cmp(&b.report.id));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use hafleet_model::report::{ApplyState, DataPlane, NodeReport};
-use hafleet_model::{DocumentKind, NodeId, Stamp, Term};
+use hafleet_model::{Digest, DocumentKind, NodeId, Stamp, Term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,7 @@ const CLAIM: &str = "claim";
 const APPLY: &str = "apply";
 const DATA_PLANE: &str = "data_plane";
 const HELD: &str = "held.";
+const LOST: &str = "lost.";
 const LEFT: &str = "left";
 
 /// What a node says, beyond its report.
@@ -34,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) report: NodeReport,
     /// It has said goodbye.
     pub(crate) has_left: bool,
+    /// Of each kind of which it keeps conflicts: a digest over which they are.
+    pub(crate) lost: BTreeMap<DocumentKind, Digest>,
 }
 
 /// Gossip that is no report.
@@ -89,6 +92,10 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
     for (kind, stamp) in &report.held {
         values.insert(format!("{HELD}{kind}"), json(stamp));
     }
+    for kind in DocumentKind::ALL {
+        let digest = facts.lost.get(&kind).map(ToString::to_string);
+        values.insert(format!("{LOST}{kind}"), digest.unwrap_or_default());
+    }
     values
 }
 
@@ -102,6 +109,7 @@ pub(crate) fn from_gossip<'a>(
     let mut report = blank_report(NodeId::new(id)?, generation, address);
     let mut data_address = None;
     let mut has_left = false;
+    let mut lost = BTreeMap::new();
     for (key, value) in values {
         match key {
             DATA_ADDRESS => data_address = Some(parse::<IpAddr>(key, value)?),
@@ -113,17 +121,25 @@ pub(crate) fn from_gossip<'a>(
             DATA_PLANE => report.data_plane = from_json(key, value)?,
             LEFT => has_left = !value.is_empty(),
             _ => {
-                if let Some(kind) = key
-                    .strip_prefix(HELD)
-                    .and_then(|name| name.parse::<DocumentKind>().ok())
-                {
+                if let Some(kind) = kind_after(HELD, key) {
                     report.held.insert(kind, held(key, value)?);
+                } else if let (Some(kind), Some(digest)) = (kind_after(LOST, key), present(value)) {
+                    lost.insert(kind, parse(key, digest)?);
                 }
             }
         }
     }
     report.data_address = data_address.ok_or(FactsError::Missing { key: DATA_ADDRESS })?;
-    Ok(Facts { report, has_left })
+    Ok(Facts {
+        report,
+        has_left,
+        lost,
+    })
+}
+
+/// The kind that a key names after `prefix`.
+fn kind_after(prefix: &str, key: &str) -> Option<DocumentKind> {
+    key.strip_prefix(prefix)?.parse().ok()
 }
 
 fn present(value: &str) -> Option<&str> {
@@ -223,8 +239,8 @@ fn cut_data_plane(data_plane: &DataPlane) -> DataPlane {
 
 #[cfg(test)]
 mod tests {
+    use hafleet_model::Revision;
     use hafleet_model::report::Change;
-    use hafleet_model::{Digest, Revision};
     use proptest::prelude::*;
 
     use super::*;
@@ -267,6 +283,7 @@ mod tests {
         Facts {
             report,
             has_left: true,
+            lost: BTreeMap::from([(DocumentKind::Spec, Digest::of(b"lost"))]),
         }
     }
 
@@ -276,6 +293,7 @@ mod tests {
         let blank = Facts {
             report: blank_report(NodeId::new("lb1").unwrap(), 3, address()),
             has_left: false,
+            lost: BTreeMap::new(),
         };
         assert_eq!(read(&to_gossip(&blank)).unwrap(), blank);
     }
@@ -319,7 +337,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|data_plane|held.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

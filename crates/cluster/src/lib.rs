@@ -22,7 +22,7 @@
 //! | rules | tasks |
 //! |---|---|
 //! | [`leadership`]: who leads | `driver`: looks, decides, acts |
-//! | [`mod@line`]: what becomes of a revision | `write`, `repair`: the leader's pushes, everyone's catching up |
+//! | [`mod@line`]: what becomes of a revision | `write`, `repair`, `gather`: the leader's pushes, everyone's catching up |
 //! | [`view`]: who is live | `links`, `gossip`: what is seen of others |
 //! | `facts`: gossip to reports and back | `exchange`: the protocol between agents |
 //!
@@ -37,6 +37,7 @@ mod documents;
 mod driver;
 mod exchange;
 mod facts;
+mod gather;
 mod gossip;
 pub mod leadership;
 mod limits;

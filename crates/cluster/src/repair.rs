@@ -151,18 +151,11 @@ impl Repairer {
         let newer = |stamp: &Stamp| match own {
             None => true,
             Some(own) if own.revision == stamp.revision => {
-                own != *stamp && !self.is_conflict(kind, *stamp)
+                own != *stamp && !self.documents.is_conflict(kind, *stamp)
             }
             Some(own) => stamp.revision > own.revision,
         };
         held.into_iter().rev().find(|(stamp, _)| newer(stamp))
-    }
-
-    fn is_conflict(&self, kind: DocumentKind, stamp: Stamp) -> bool {
-        let conflicts = self.documents.conflicts(kind).unwrap_or_default();
-        conflicts
-            .iter()
-            .any(|conflict| conflict.header.stamp == stamp)
     }
 
     /// Fetches revisions in the line of which only the stamp is known.

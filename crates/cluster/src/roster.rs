@@ -173,6 +173,7 @@ impl Roster {
                 has_left: false,
                 is_refusal_outweighed: false,
                 link,
+                lost: BTreeMap::new(),
                 last_seen_ms: self.last_seen_ms(id).unwrap_or(member.last_seen_ms),
             };
             (id.clone(), sighting)
@@ -203,6 +204,7 @@ impl Roster {
             has_left: node.facts.has_left,
             is_refusal_outweighed: refused_for > self.refusal_weight,
             link,
+            lost: node.facts.lost.clone(),
             last_seen_ms: self
                 .known
                 .get(id)

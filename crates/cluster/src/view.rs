@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hafleet_model::report::NodeReport;
-use hafleet_model::{DocumentKind, NodeId, Stamp, Term};
+use hafleet_model::{Digest, DocumentKind, NodeId, Stamp, Term};
 
 use crate::absent::Absent;
 use crate::leadership::{Candidate, Presence, Role};
@@ -92,6 +92,8 @@ pub struct Member {
     pub is_self: bool,
     /// What our connection to it says; none of this node.
     pub link: Option<LinkState>,
+    /// Of each kind of document of which it keeps conflicts: a digest over which they are.
+    pub lost: BTreeMap<DocumentKind, Digest>,
 }
 
 /// Who leads, as this node sees it.
@@ -230,6 +232,7 @@ pub(crate) struct Sighting {
     /// between us refuses in its place.
     pub(crate) is_refusal_outweighed: bool,
     pub(crate) link: Option<LinkState>,
+    pub(crate) lost: BTreeMap<DocumentKind, Digest>,
     pub(crate) last_seen_ms: i64,
 }
 
@@ -294,6 +297,7 @@ impl Sighting {
             last_seen_ms: self.last_seen_ms,
             is_self: false,
             link: self.link,
+            lost: self.lost,
         }
     }
 }
@@ -329,6 +333,7 @@ mod tests {
             has_left: false,
             is_refusal_outweighed: false,
             link: Some(link),
+            lost: BTreeMap::new(),
             last_seen_ms: 0,
         }
     }

@@ -103,6 +103,15 @@ impl Peer {
         })
     }
 
+    /// The revisions of `kind` that it keeps as conflicts.
+    pub(crate) async fn conflicts(&mut self, kind: DocumentKind) -> Result<Vec<Stamp>, AskError> {
+        let request = proto::ConflictsRequest {
+            kind: kind.as_str().to_owned(),
+        };
+        let reply = within(self.deadline, self.client.conflicts(request)).await?;
+        Ok(wire::ancestry(&reply.stamps)?)
+    }
+
     /// Reads a revision, or the newest, with all that is known to come before it.
     pub(crate) async fn fetch(
         &mut self,

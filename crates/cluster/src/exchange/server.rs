@@ -133,6 +133,22 @@ impl Peer for PeerService {
             ancestry: wire::ancestry_message(&ancestry),
         }))
     }
+
+    async fn conflicts(
+        &self,
+        request: Request<proto::ConflictsRequest>,
+    ) -> Result<Response<proto::ConflictsReply>, Status> {
+        node(&request)?;
+        let kind = wire::kind(&request.get_ref().kind).map_err(invalid)?;
+        let conflicts = self.documents.conflicts(kind);
+        let stamps: Vec<_> = conflicts
+            .iter()
+            .map(|conflict| conflict.header.stamp)
+            .collect();
+        Ok(Response::new(proto::ConflictsReply {
+            stamps: wire::ancestry_message(&stamps),
+        }))
+    }
 }
 
 impl PeerService {

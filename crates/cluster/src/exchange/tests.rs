@@ -296,6 +296,13 @@ impl proto::peer_server::Peer for Terse {
         Err(Status::unimplemented("not asked here"))
     }
 
+    async fn conflicts(
+        &self,
+        _: Request<proto::ConflictsRequest>,
+    ) -> Result<Response<proto::ConflictsReply>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
     async fn fetch_document(
         &self,
         _: Request<proto::FetchDocumentRequest>,

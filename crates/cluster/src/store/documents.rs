@@ -1,7 +1,7 @@
 //! Documents in the store: the line of each kind, the conflicts, and the bodies of both.
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
-use redb::{Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Store, StoreError};
@@ -69,6 +69,8 @@ pub(crate) struct Change {
     pub(crate) lost: Vec<Stamp>,
     /// Revisions that leave the line for good.
     pub(crate) trimmed: Vec<Stamp>,
+    /// How many conflicts may be kept; of more the lowest revisions go.
+    pub(crate) conflict_limit: Option<usize>,
     pub(crate) now_ms: i64,
 }
 
@@ -118,14 +120,7 @@ impl Store {
     /// The conflicts of `kind`, lowest revision first.
     pub(crate) fn conflicts(&self, kind: DocumentKind) -> Result<Vec<Conflict>, StoreError> {
         let kind = number(kind);
-        self.read(|transaction| {
-            let table = transaction.open_table(CONFLICTS)?;
-            let mut conflicts = Vec::new();
-            for entry in table.range((kind, 0, 0, "")..(kind + 1, 0, 0, ""))? {
-                conflicts.push(serde_json::from_str(entry?.1.value())?);
-            }
-            Ok(conflicts)
-        })
+        self.read(|transaction| conflicts_of(kind, &transaction.open_table(CONFLICTS)?))
     }
 
     /// Applies `change` to `kind`, wholly or not at all, and syncs it.
@@ -148,9 +143,23 @@ impl Store {
             for stamp in &change.trimmed {
                 tables.forget(*stamp)?;
             }
+            if let Some(limit) = change.conflict_limit {
+                tables.trim_conflicts(limit)?;
+            }
             Ok(())
         })
     }
+}
+
+fn conflicts_of(
+    kind: u8,
+    table: &impl ReadableTable<StampKey, &'static str>,
+) -> Result<Vec<Conflict>, Failure> {
+    let mut conflicts = Vec::new();
+    for entry in table.range((kind, 0, 0, "")..(kind + 1, 0, 0, ""))? {
+        conflicts.push(serde_json::from_str(entry?.1.value())?);
+    }
+    Ok(conflicts)
 }
 
 struct Tables<'t> {
@@ -247,6 +256,20 @@ impl<'t> Tables<'t> {
             Some(header) => self.put_conflict(&header, ConflictReason::Fork, now_ms),
             None => Ok(()),
         }
+    }
+
+    fn trim_conflicts(&mut self, limit: usize) -> Result<(), Failure> {
+        let conflicts = conflicts_of(number(self.kind), &self.conflicts)?;
+        let excess = conflicts.len().saturating_sub(limit);
+        for conflict in conflicts.into_iter().take(excess) {
+            let stamp = conflict.header.stamp;
+            let (kind, term, sequence) = line_key(self.kind, stamp.revision);
+            let digest = digest_text(stamp.digest);
+            let key = (kind, term, sequence, digest.as_str());
+            self.conflicts.remove(key)?;
+            self.bodies.remove(key)?;
+        }
+        Ok(())
     }
 
     fn forget(&mut self, stamp: Stamp) -> Result<(), Failure> {

@@ -73,6 +73,19 @@ impl Node {
         );
     }
 
+    pub async fn until_conflict_is(&self, body: &str) {
+        self.until("the conflict is listed and held", |node| {
+            let conflicts = node.cluster.conflicts(DocumentKind::Spec);
+            let [conflict] = conflicts.as_ref() else {
+                return false;
+            };
+            let stamp = conflict.header.stamp;
+            let lost = node.cluster.stamped(DocumentKind::Spec, stamp).unwrap();
+            lost.unwrap().body() == body
+        })
+        .await;
+    }
+
     pub async fn until_spec_is(&self, body: &str) {
         self.until("the spec is there", |node| {
             node.cluster
