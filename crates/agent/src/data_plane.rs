@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, ApplyError, Proxy, Rendered};
+use hafleet_haproxy::{Applied, ApplyError, OldProcess, Proxy, Rendered};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Findings;
 use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
@@ -41,6 +41,7 @@ pub(crate) struct DataPlaneLoop {
     state: ApplyState,
     pace: ReloadPace,
     reloads: ReloadLog,
+    last_seen: watch::Sender<LastSeen>,
     rounds: u32,
 }
 
@@ -52,7 +53,21 @@ struct Wanted {
     rendered: Rendered,
 }
 
+/// What only the node itself knows of its HAProxy: too much, and changing too fast, for gossip.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastSeen {
+    /// Processes that are still finishing, oldest first.
+    pub(crate) old_processes: Vec<OldProcess>,
+    /// What was found changed behind the agent's back and was put right.
+    pub(crate) drift: Vec<String>,
+}
+
 impl DataPlaneLoop {
+    /// What was last seen, and its successors.
+    pub(crate) fn last_seen(&self) -> watch::Receiver<LastSeen> {
+        self.last_seen.subscribe()
+    }
+
     pub(crate) fn new(
         proxy: Proxy,
         cluster: Cluster,
@@ -81,6 +96,7 @@ impl DataPlaneLoop {
             state,
             pace,
             reloads,
+            last_seen: watch::Sender::default(),
             rounds: 0,
         }
     }
@@ -216,6 +232,10 @@ impl DataPlaneLoop {
 
     async fn observe(&mut self) -> DataPlane {
         let data_plane = self.proxy.observe().await;
+        self.last_seen.send_replace(LastSeen {
+            old_processes: self.proxy.old_processes(),
+            drift: self.proxy.drift(),
+        });
         let observed = data_plane.clone();
         self.cluster
             .report(move |report| report.data_plane = observed);

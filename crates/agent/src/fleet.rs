@@ -11,8 +11,9 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use hafleet_api::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use hafleet_api::fleet::{
-    FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, Rendering, Rollback,
-    Scope, Status, Write, Written, OldProcess};
+    FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, OldProcess,
+    Rendering, Rollback, Scope, Status, Write, Written,
+};
 use hafleet_api::{Failure, Fleet, v1};
 use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
@@ -27,8 +28,8 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::candidate::Candidate;
 use crate::causes::with_causes;
-use crate::data_plane::LastSeen;
 use crate::certificates::CertificateKeeper;
+use crate::data_plane::LastSeen;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
 
@@ -41,34 +42,18 @@ const HOLDERS_WAIT: Duration = Duration::from_secs(2);
 const LEADER_RETRY: Duration = Duration::from_millis(100);
 
 /// This agent's answer to the administration API.
+#[derive(Clone)]
 pub(crate) struct AgentFleet {
-    name: FleetName,
-    node: NodeId,
-    cluster: Cluster,
-    inspector: Inspector,
-    reloads: ReloadLog,
-    certificates: CertificateKeeper,
+    pub(crate) name: FleetName,
+    pub(crate) node: NodeId,
+    pub(crate) cluster: Cluster,
+    pub(crate) inspector: Inspector,
+    pub(crate) certificates: CertificateKeeper,
+    pub(crate) reloads: ReloadLog,
+    pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
 
 impl AgentFleet {
-    pub(crate) fn new(
-        name: FleetName,
-        node: NodeId,
-        cluster: Cluster,
-        inspector: Inspector,
-        reloads: ReloadLog,
-        certificates: CertificateKeeper,
-    ) -> Self {
-        Self {
-            name,
-            node,
-            cluster,
-            inspector,
-            reloads,
-            certificates,
-        }
-    }
-
     fn status_of(&self, view: &View) -> Status {
         let leadership = &view.leadership;
         let role = match &leadership.role {
@@ -339,15 +324,7 @@ impl Fleet for AgentFleet {
     }
 
     fn watch(&self) -> BoxStream<'static, Status> {
-        let fleet = Self {
-            name: self.name.clone(),
-            node: self.node.clone(),
-            cluster: self.cluster.clone(),
-            inspector: self.inspector.clone(),
-            reloads: self.reloads.clone(),
-            last_seen: self.last_seen.clone(),
-            certificates: self.certificates.clone(),
-        };
+        let fleet = self.clone();
         WatchStream::new(self.cluster.view())
             .map(move |view| fleet.status_of(&view))
             .boxed()

@@ -144,15 +144,22 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let certificates = CertificateKeeper::new(cluster.clone(), inspector.certificates().clone());
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
-    let fleet = AgentFleet::new(
-        config.fleet.clone(),
-        config.node_id.clone(),
+    let data_plane = DataPlaneLoop::new(
+        proxy,
         cluster.clone(),
-        inspector,
-        reloads.clone(),
         certificates.clone(),
+        pace,
+        reloads.clone(),
     );
-    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), certificates, pace, reloads);
+    let fleet = AgentFleet {
+        name: config.fleet.clone(),
+        node: config.node_id.clone(),
+        cluster: cluster.clone(),
+        inspector,
+        certificates,
+        reloads,
+        last_seen: data_plane.last_seen(),
+    };
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;

@@ -6,7 +6,8 @@ use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
 use pbjson_types::{Duration, Timestamp};
 
 use crate::fleet::{
-    FleetPlan, LeaderRole, NodeDetail, NodePlan, NodeStatus, Reload, Status, Steps, Written,
+    FleetPlan, LeaderRole, NodeDetail, NodePlan, NodeStatus, OldProcess, Reload, Status, Steps,
+    Written,
 };
 use crate::v1;
 
@@ -110,6 +111,18 @@ impl From<NodeDetail> for v1::NodeDetail {
         Self {
             node: Some(node_status(detail.node, leader.as_ref())),
             reloads: detail.reloads.into_iter().map(Into::into).collect(),
+            old_processes: detail.old_processes.into_iter().map(Into::into).collect(),
+            drift: detail.drift,
+        }
+    }
+}
+
+impl From<OldProcess> for v1::OldProcess {
+    fn from(old: OldProcess) -> Self {
+        Self {
+            pid: old.pid,
+            age: Some(duration(old.age_ms)),
+            connections: old.connections,
         }
     }
 }

@@ -120,6 +120,21 @@ pub struct NodeDetail {
     pub is_leader: bool,
     /// Its last reloads, newest first.
     pub reloads: Vec<Reload>,
+    /// Processes that are still finishing, oldest first.
+    pub old_processes: Vec<OldProcess>,
+    /// What was last found changed behind the agent's back and was put right, in words.
+    pub drift: Vec<String>,
+}
+
+/// An HAProxy that no longer listens and finishes its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Since it was told to finish, in milliseconds.
+    pub age_ms: u64,
+    /// Connections that it still has.
+    pub connections: u32,
 }
 
 /// A new HAProxy process in the place of an old one, or of none.

@@ -38,12 +38,36 @@ fn for_people(detail: &v1::NodeDetail) -> String {
             node.version, node.generation, node.data_address, haproxy.handover
         ),
     ];
+    if !detail.drift.is_empty() {
+        let lines: Vec<_> = detail
+            .drift
+            .iter()
+            .map(|line| format!("  {line}"))
+            .collect();
+        parts.push(format!(
+            "changed behind the agent's back, and put right:\n{}",
+            lines.join("\n")
+        ));
+    }
+    if !detail.old_processes.is_empty() {
+        let rows = detail.old_processes.iter().map(old_row).collect();
+        parts.push(print::table(&["old process", "age", "connections"], rows));
+    }
     if !detail.reloads.is_empty() {
         let rows = detail.reloads.iter().map(reload_row).collect();
         let header = ["id", "at", "spec", "took", "outcome", "why", "handover"];
         parts.push(print::table(&header, rows));
     }
     parts.join("\n\n")
+}
+
+fn old_row(old: &v1::OldProcess) -> Vec<(String, Tone)> {
+    let age = old.age.unwrap_or_default();
+    vec![
+        plain(old.pid.to_string()),
+        plain(format!("{} s", age.seconds)),
+        plain(old.connections.to_string()),
+    ]
 }
 
 fn reload_row(reload: &v1::Reload) -> Vec<(String, Tone)> {
