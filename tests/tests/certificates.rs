@@ -114,6 +114,33 @@ fn a_certificate_is_rotated_on_every_node_without_a_reload() {
 }
 
 #[test]
+fn certificates_that_are_put_at_the_same_time_are_all_kept() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let fleet = &Fleet::builder().start();
+    let one = make(fleet, "one", "one.example.com", "ec:prime256v1");
+    let files = ["cert.pem", "chain.pem", "key.pem"].map(|name| one.file(name));
+    let put = &|number: usize| {
+        let name = format!("www{number}.pem");
+        let [cert, chain, key] = files.each_ref().map(String::as_str);
+        let words = ["certificate", "put", &name, cert, chain, key];
+        fleet.client_of(1 + number % 3).run(&words).expect_code(0);
+    };
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            scope.spawn(move || put(number));
+        }
+    });
+    wait_for("all nodes hold all certificates", PATIENCE, || {
+        let counts = [1, 2, 3].map(|number| list(fleet, number).len());
+        (counts == [12, 12, 12])
+            .then_some(())
+            .ok_or(format!("{counts:?}"))
+    });
+}
+
+#[test]
 fn files_on_the_nodes_go_on_working() {
     if !can_make_namespaces() {
         return;

@@ -19,6 +19,7 @@ pub(crate) struct CertificateKeeper {
     cluster: Cluster,
     certificates: Certificates,
     last: Arc<Mutex<Option<Taken>>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A revision of the secrets, taken apart.
@@ -33,6 +34,7 @@ impl CertificateKeeper {
             cluster,
             certificates,
             last: Arc::default(),
+            turn: Arc::default(),
         }
     }
 
@@ -59,6 +61,12 @@ impl CertificateKeeper {
         let held = self.certificates.hold(taken.unwrap_or_default());
         held.map_err(|error| with_causes(&error))?;
         Ok(Some(document.stamp()))
+    }
+
+    /// Waits for its turn to change the secrets on this node, until what is returned is dropped. Changes of different
+    /// certificates are to the same document, and one at a time none of them has to be tried anew.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// The newest secrets that this node has stored.

@@ -19,6 +19,8 @@ pub struct CertificateList {
     pub header: Option<Header>,
     /// By name.
     pub certificates: Vec<CertificateStatus>,
+    /// Revisions of the secrets that lost in a conflict, newest first.
+    pub conflicts: Vec<Header>,
 }
 
 /// One certificate of a fleet.
@@ -77,6 +79,7 @@ impl From<CertificateList> for v1::ListCertificatesResponse {
         Self {
             revision: list.header.map(Into::into),
             certificates: list.certificates.into_iter().map(Into::into).collect(),
+            conflicts: list.conflicts.into_iter().map(Into::into).collect(),
         }
     }
 }

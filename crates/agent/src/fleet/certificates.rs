@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::{AgentFleet, HOLDERS_WAIT, WriteFailure};
 use crate::causes::with_causes;
 
-/// How often a change is tried anew when somebody else changed another certificate in between.
+/// How often a change is tried anew when another leader changed a certificate in between.
 const ATTEMPTS: u32 = 10;
 
 impl AgentFleet {
@@ -32,6 +32,7 @@ impl AgentFleet {
         Ok(CertificateList {
             certificates: secrets.iter().map(status).collect(),
             header: document.map(|document| document.header().clone()),
+            conflicts: self.conflicts_of(DocumentKind::Secrets),
         })
     }
 
@@ -55,6 +56,7 @@ impl AgentFleet {
         write: &CertificateWrite,
     ) -> Result<Written, WriteFailure> {
         let examined = self.examine(write).await.map_err(WriteFailure::Final)?;
+        let _turn = self.certificates.turn().await;
         for _ in 0..ATTEMPTS {
             let current = self.certificates.newest();
             let body = self.changed(current.as_deref(), write, examined.as_ref());

@@ -124,6 +124,15 @@ fn write_for_people(written: &v1::WriteCertificateResponse, name: &CertificateNa
 }
 
 fn list_for_people(list: &v1::ListCertificatesResponse) -> String {
+    let certificates = certificates_for_people(list);
+    let lost = list.conflicts.iter().map(|info| {
+        let (revision, author, comment) = (&info.revision, &info.author, &info.comment);
+        format!("\nlost in a conflict, to be done again: {revision} by {author}: {comment}")
+    });
+    format!("{certificates}{}", lost.collect::<String>())
+}
+
+fn certificates_for_people(list: &v1::ListCertificatesResponse) -> String {
     if list.certificates.is_empty() {
         return "the fleet has no certificates; `hafleet certificate put NAME FILE…` gives it one"
             .to_owned();
