@@ -175,6 +175,11 @@ fn a_minority_refuses_writes_unless_forced() {
         .unwrap_or_default();
     fleet.wait_served_by(&[alone], "forced");
     fleet.wait_served_by(&rest, "majority");
+    // That it is there already does not make it held by a majority.
+    client
+        .apply(&fleet.spec("forced"), &[])
+        .expect_code(3)
+        .expect_complaint(&["stored by 1 of 3"]);
 
     fleet.heal(alone);
     fleet.wait_formed();
@@ -193,8 +198,8 @@ fn a_minority_refuses_writes_unless_forced() {
             Err(format!("{markers:?}"))
         }
     });
-    // Whoever held a write that lost still has it, and says so.
-    for number in rest {
+    // Every node has the write that lost, whoever took it.
+    for number in fleet.numbers() {
         wait_for("no write is lost", PATIENCE, || {
             let history = history(&fleet, number);
             let known = history
@@ -215,6 +220,10 @@ fn a_minority_refuses_writes_unless_forced() {
             }
         });
     }
+    // And any of them can bring it back.
+    let lost = &history(&fleet, alone).conflicts[0].revision;
+    let client = fleet.client_of(alone);
+    client.run(&["spec", "rollback", lost]).expect_code(0);
 }
 
 #[test]

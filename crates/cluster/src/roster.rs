@@ -307,3 +307,36 @@ pub(crate) fn highest_term(sightings: &BTreeMap<NodeId, Sighting>) -> Term {
         .max()
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Duration = Duration::from_secs(3600);
+
+    fn load(store: &Arc<Store>) -> Roster {
+        Roster::load(Arc::clone(store), RETENTION, Duration::from_secs(1)).unwrap()
+    }
+
+    fn remember(store: &Store, ago: Duration) {
+        let id = NodeId::new("a").unwrap();
+        let member = KnownMember {
+            report: facts::blank_report(id, 1, "10.0.0.1:1".parse().unwrap()),
+            last_seen_ms: now_ms() - i64::try_from(ago.as_millis()).unwrap(),
+        };
+        store.remember_members(&[member], &[]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_stays_established_unless_all_that_it_knew_is_too_long_ago() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("state.redb")).unwrap();
+        assert!(!load(&store).is_established());
+        load(&store).establish().await.unwrap();
+        assert!(load(&store).is_established(), "alone, it is the fleet");
+        remember(&store, RETENTION / 2);
+        assert!(load(&store).is_established());
+        remember(&store, RETENTION * 2);
+        assert!(!load(&store).is_established());
+    }
+}

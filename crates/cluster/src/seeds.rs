@@ -106,3 +106,27 @@ impl Seeds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_without_an_address_is_none_that_was_met() {
+        let known: SocketAddr = "10.0.0.1:1".parse().unwrap();
+        let other: SocketAddr = "10.0.0.2:1".parse().unwrap();
+        let seeds = Seeds {
+            names: ["met", "unresolved", "unmet", "unmet"]
+                .map(String::from)
+                .into(),
+            addresses: Mutex::new(HashMap::from([
+                ("met".to_owned(), vec![other, known]),
+                ("unmet".to_owned(), vec![other]),
+            ])),
+        };
+        assert_eq!(
+            seeds.none_of(|address| address == known),
+            ["unmet", "unresolved"]
+        );
+    }
+}
