@@ -21,16 +21,24 @@ impl ProcessId {
     /// The process that has `pid` now; none when there is none, or only its remains.
     pub fn of(pid: u32) -> Option<Self> {
         let (state, started) = state_and_start(pid)?;
-        if matches!(state, 'Z' | 'X' | 'x') {
-            reap(pid);
-            return None;
-        }
-        Some(Self { pid, started })
+        (!is_over(state)).then_some(Self { pid, started })
     }
 
     /// Whether it still runs.
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// Takes its remains away once it has ended, where it is the agent's child: where the agent is the first process of
+    /// a container, HAProxy's daemons become that. Only for a process that is known to be such a daemon; the remains
+    /// of others belong to whoever waits for them.
+    pub(crate) fn take_remains(self) {
+        let is_ended = |(state, started)| is_over(state) && started == self.started;
+        if state_and_start(self.pid).is_some_and(is_ended)
+            && let Some(pid) = as_pid(self.pid)
+        {
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
     }
 
     /// Sends `signal`; whether the process was there to get it. A process that took over the id does not get it.
@@ -78,12 +86,9 @@ fn state_and_start(pid: u32) -> Option<(char, u64)> {
     Some((state, started))
 }
 
-/// Takes the remains of a process away, when they are ours to take: where the agent is the first process of a container,
-/// HAProxy's daemons become its children.
-fn reap(pid: u32) {
-    if let Some(pid) = as_pid(pid) {
-        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
-    }
+/// Whether a process in this state has ended, and only its remains are there.
+fn is_over(state: char) -> bool {
+    matches!(state, 'Z' | 'X' | 'x')
 }
 
 fn as_pid(pid: u32) -> Option<Pid> {

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod carry;
 mod certificates;
 mod error;
 mod inspector;
@@ -162,9 +163,13 @@ impl Proxy {
             old_processes: self.old.count(),
             handover: self.inspector.next_handover().await,
         };
-        let Some(current) = current.filter(|current| current.process.is_alive()) else {
+        let Some(current) = current else {
             return report;
         };
+        if !current.process.is_alive() {
+            current.process.take_remains();
+            return report;
+        }
         report.pid = Some(current.process.pid);
         let served = verify::serves(current.process, &current.socket, &current.listeners);
         match served.await {

@@ -62,7 +62,7 @@ impl OldProcesses {
 
     /// Forgets those that ended, ends those that are too old, and the oldest of too many (SIGTERM).
     pub(super) fn look_after(&mut self) {
-        self.all.retain(|old| old.process.is_alive());
+        self.all.retain(|old| has_more_to_do(old.process));
         let excess = self.all.len().saturating_sub(MAX_OLD);
         for old in &self.all[..excess] {
             let (pid, generation) = (old.process.pid, old.generation);
@@ -125,7 +125,7 @@ impl OldProcesses {
     async fn ended(&mut self) {
         let mut pause = tokio::time::interval(Duration::from_millis(5));
         loop {
-            self.all.retain(|old| old.process.is_alive());
+            self.all.retain(|old| has_more_to_do(old.process));
             if self.all.is_empty() {
                 return;
             }
@@ -169,6 +169,15 @@ fn time(word: &str) -> Option<Duration> {
         "d" => seconds(86_400),
         _ => None,
     }
+}
+
+/// Whether a process that was told to finish still runs. The remains of one that does not are taken away.
+fn has_more_to_do(process: ProcessId) -> bool {
+    let is_alive = process.is_alive();
+    if !is_alive {
+        process.take_remains();
+    }
+    is_alive
 }
 
 #[cfg(test)]
