@@ -91,12 +91,14 @@ impl Files {
         let lock = File::create(&path).map_err(FileError::io("making", &path))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FileError::InUse { path: dir.clone() })?;
-        Ok(Self {
+        let files = Self {
             config: dir.join("haproxy.cfg"),
             dir,
             runtime_dir,
             _lock: lock,
-        })
+        };
+        files.clear_state()?;
+        Ok(files)
     }
 
     /// The same with the configuration where a service reads it, if `path` is given.
@@ -166,11 +168,7 @@ impl Files {
 
     /// Puts `text` in the configuration's place and keeps what was there for [`Self::restore`].
     pub(crate) fn replace_config(&self, text: &str) -> Result<(), FileError> {
-        let previous = self.previous();
-        match self.read_config()? {
-            Some(old) => write(&previous, &old)?,
-            None => remove(&previous)?,
-        }
+        keep(&self.config(), &self.previous())?;
         write(&self.config(), text)
     }
 
@@ -224,6 +222,27 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
         File::open(dir)?.sync_all()
     };
     wrote().map_err(FileError::io("writing", path))
+}
+
+/// Gives the file `path` the second name `other`, in the place of what has that name; if there is none, nothing has it then.
+/// What [`write`] puts in its place later leaves `other` alone.
+fn keep(path: &Path, other: &Path) -> Result<(), FileError> {
+    let beside = other.with_extension("new");
+    remove(&beside)?;
+    match fs::hard_link(path, &beside) {
+        Ok(()) => fs::rename(&beside, other).map_err(FileError::io("writing", other)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove(other),
+        // A file system without second names.
+        Err(_) => match read(path)? {
+            Some(text) => write(other, &text),
+            None => remove(other),
+        },
+    }
+}
+
+/// Makes the directory `path`, and those above it.
+pub(crate) fn make_dir(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(FileError::io("making the directory", path))
 }
 
 /// Removes `path` if it is there.

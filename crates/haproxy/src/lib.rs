@@ -8,6 +8,7 @@
 //! It leaves to others: which spec is wanted and when (the agent), where servers come from (`hafleet-discovery`), and
 //! who may ask (`hafleet-api`). HAProxy never dies with the agent.
 
+mod beside;
 pub mod binary;
 pub mod certificates;
 pub mod check;
@@ -18,6 +19,7 @@ pub mod process;
 pub mod proxy;
 pub mod render;
 pub mod runtime;
+mod state;
 
 pub use binary::{Binary, BinaryError, Version};
 pub use certificates::{Certificates, FleetCertificate, HeldCertificate};

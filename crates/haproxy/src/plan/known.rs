@@ -17,6 +17,9 @@ pub struct Known {
     /// The form of each server.
     #[serde(default)]
     pub servers: KnownServers,
+    /// The digest of each backend's health check, of those that have one.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Digest>,
     /// The digest of each certificate of the fleet with its chain and key, by its file.
     #[serde(default)]
     pub certificates: BTreeMap<String, Digest>,
@@ -31,6 +34,7 @@ impl Known {
             digest: rendered.digest(),
             skeleton: rendered.skeleton().clone(),
             servers: KnownServers::of(rendered),
+            checks: rendered.checks(),
             certificates: certificates.collect(),
         }
     }

@@ -19,7 +19,7 @@ use crate::render::Rendered;
 use crate::runtime::{MapEntry, ServersState};
 
 pub use known::{Known, KnownServers};
-pub use step::{Step, Target};
+pub use step::{MapName, Step, Target};
 
 /// The oldest version in which servers come and go while HAProxy runs. In 2.4 and 2.5 `add server` is experimental, and
 /// what was added that way is not relied on.

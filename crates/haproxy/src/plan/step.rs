@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::certificates::HeldCertificate;
 use crate::render::RenderedServer;
-use crate::runtime::{AdminState, Command, CommandError};
+use crate::runtime::{AdminState, Command, CommandError, MapEntry};
 
 /// A server of a backend, as commands name it: `BACKEND/SERVER`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,21 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A map of a running process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapName {
+    /// Its name, for people.
+    pub name: String,
+    /// Its id, for commands.
+    pub id: u32,
+}
+
+impl MapName {
+    fn word(&self) -> String {
+        format!("#{}", self.id)
     }
 }
 
@@ -71,6 +86,38 @@ pub enum Step {
     /// Take a server away: it gets nothing more (`set server … state maint`), and is deleted (`del server`) when its
     /// connections have ended.
     RemoveServer(Target),
+    /// Lead requests to a backend that no route led there (`add map`).
+    AddEntry {
+        /// The map of routes.
+        map: MapName,
+        /// Which requests.
+        key: String,
+        /// The backend, or the group of paths.
+        value: String,
+    },
+    /// Lead requests to another backend (`set map`).
+    SetEntry {
+        /// The map of routes.
+        map: MapName,
+        /// Which requests.
+        key: String,
+        /// The backend, or the group of paths.
+        value: String,
+    },
+    /// Lead requests nowhere in particular (`del map`).
+    RemoveEntry {
+        /// The map of routes.
+        map: MapName,
+        /// Which requests.
+        key: String,
+    },
+    /// Replace a map whose order means something, in one stroke (`prepare map`, `commit map`).
+    ReplaceMap {
+        /// The map of routes.
+        map: MapName,
+        /// All that is to be in it.
+        entries: Vec<MapEntry>,
+    },
     /// Let a frontend serve again (`enable frontend`).
     EnableFrontend {
         /// The frontend's name.
@@ -114,6 +161,14 @@ impl Step {
             Self::RemoveServer(target) => {
                 Command::new(&["set", "server", &target.0, "state", "maint"])
             }
+            Self::AddEntry { map, key, value } => {
+                Command::new(&["add", "map", &map.word(), key, value])
+            }
+            Self::SetEntry { map, key, value } => {
+                Command::new(&["set", "map", &map.word(), key, value])
+            }
+            Self::RemoveEntry { map, key } => Command::new(&["del", "map", &map.word(), key]),
+            Self::ReplaceMap { map, .. } => Command::new(&["prepare", "map", &map.word()]),
             Self::EnableFrontend { frontend } => Command::new(&["enable", "frontend", frontend]),
             Self::ReplaceCertificate(certificate) => {
                 Command::new(&["set", "ssl", "cert", certificate.path()])
@@ -130,6 +185,10 @@ impl Step {
             Self::EnableCheck { .. } => "health checks",
             Self::AddServer { .. } => "servers more",
             Self::RemoveServer(_) => "servers less",
+            Self::AddEntry { .. }
+            | Self::SetEntry { .. }
+            | Self::RemoveEntry { .. }
+            | Self::ReplaceMap { .. } => "routes",
             Self::EnableFrontend { .. } => "frontends",
             Self::ReplaceCertificate(_) => "certificates",
         }
@@ -156,6 +215,14 @@ impl fmt::Display for Step {
             Self::EnableCheck { target } => write!(f, "check the health of {target} again"),
             Self::AddServer { target, .. } => write!(f, "add server {target}"),
             Self::RemoveServer(target) => write!(f, "remove server {target}"),
+            Self::AddEntry { map, key, value } => {
+                write!(f, "add {key} to {value} in map {}", map.name)
+            }
+            Self::SetEntry { map, key, value } => {
+                write!(f, "set {key} to {value} in map {}", map.name)
+            }
+            Self::RemoveEntry { map, key } => write!(f, "remove {key} from map {}", map.name),
+            Self::ReplaceMap { map, .. } => write!(f, "replace map {}", map.name),
             Self::EnableFrontend { frontend } => write!(f, "enable frontend {frontend}"),
             Self::ReplaceCertificate(certificate) => {
                 write!(f, "replace certificate {}", certificate.name())

@@ -3,6 +3,7 @@
 //! What a running process can be told is in `soft`, what takes a new process is in `replace`; here is what decides
 //! between them, and what both need: the file, and the notes on it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hafleet_model::report::Change;
@@ -14,7 +15,7 @@ use super::adopt::Current;
 use super::{ApplyError, Proxy, adopt, error_chain};
 use crate::plan::Plan;
 use crate::process::{AppliedState, ProcessId, find_ours, write_applied};
-use crate::render::{Prelude, Rendered};
+use crate::render::Rendered;
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +55,14 @@ impl Proxy {
             plan = self.apply_softly(rendered, revision, plan).await?;
         }
         if plan.change == Change::Reload || plan.change == Change::Start {
-            handover = self.replace(rendered, revision).await?;
+            self.carry_state(rendered).await;
+            let replaced = self.replace(rendered, revision).await;
+            self.forget_state();
+            handover = replaced?;
+            self.settle(rendered).await;
         }
         self.was_applied = true;
+        self.inspector.files().sweep_maps();
         self.inspector.certificates().sweep(rendered);
         let pid = self
             .current
@@ -85,6 +91,16 @@ impl Proxy {
         if let Err(error) = self.inspector.files().restore_config() {
             tracing::error!(error = %error_chain(&error), "the last good configuration could not be put back");
         }
+    }
+
+    /// The file that `rendered` becomes for the process whose runtime socket is `socket`; what it names beside it is
+    /// written.
+    pub(super) fn lay_out(&self, rendered: &Rendered, socket: &Path) -> Result<String, ApplyError> {
+        let prelude = self.inspector.prelude(rendered, socket).map_err(|error| {
+            ApplyError::Invalid(Findings::from(Finding::new("", error.to_string())))
+        })?;
+        self.inspector.files().write_maps(rendered)?;
+        Ok(rendered.file(&prelude))
     }
 
     /// Removes sockets and pid files of processes that ended.
@@ -150,9 +166,4 @@ impl Proxy {
         write_applied(self.inspector.files(), &state)?;
         Ok(())
     }
-}
-
-pub(super) fn prelude(socket: &std::path::Path) -> Result<Prelude, ApplyError> {
-    Prelude::new(socket)
-        .map_err(|error| ApplyError::Invalid(Findings::from(Finding::new("", error.to_string()))))
 }

@@ -1,6 +1,7 @@
 //! Looking without touching: render, check and plan, also while a change is under way.
 
 use std::net::{Ipv6Addr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use hafleet_model::Spec;
@@ -11,13 +12,15 @@ use tokio::sync::watch;
 
 use super::adopt::Current;
 use super::{PlanError, Settings, running};
+use crate::beside;
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::plan::{self, Plan, Running};
-use crate::render::{self, Families, Prelude, RenderError, Rendered, quote_word};
+use crate::render::{self, Families, Prelude, RenderError, Rendered, UnspeakablePath, quote_word};
 use crate::runtime::RuntimeError;
+use crate::state::EMPTY;
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]
@@ -97,7 +100,7 @@ impl Inspector {
             .as_ref()
             .map(|current| current.socket.clone());
         let socket = current.unwrap_or_else(|| self.shared.files.socket(1));
-        match Prelude::new(&socket) {
+        match self.prelude(rendered, &socket) {
             Ok(prelude) => rendered.file(&prelude),
             Err(_) => rendered.body().to_owned(),
         }
@@ -109,8 +112,20 @@ impl Inspector {
     /// HAProxy's words at the spec paths that they are about, when it is not; or when HAProxy could not be asked.
     pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
         let files = &self.shared.files;
+        let failed = |source| ToolError::Write {
+            dir: files.dir().to_owned(),
+            source,
+        };
+        let beside = tempfile::Builder::new()
+            .prefix("candidate-")
+            .tempdir_in(files.dir())
+            .map_err(failed)?;
+        let state = beside.path().join("server-state");
+        std::fs::write(&state, EMPTY).map_err(failed)?;
+        beside::lay_out(beside.path(), rendered).map_err(failed)?;
         // Checking binds nothing, so any generation's socket will do.
-        let prelude = Prelude::new(&files.socket(0)).map_err(|error| {
+        let prelude = Prelude::new(&files.socket(0), beside.path(), &state);
+        let prelude = prelude.map_err(|error| {
             CheckError::Invalid(Findings::from(Finding::new("", error.to_string())))
         })?;
         check::check(
@@ -121,6 +136,16 @@ impl Inspector {
             self.shared.settings.start_timeout,
         )
         .await
+    }
+
+    /// What goes before `rendered` in the file of a process whose runtime socket is `socket`.
+    pub(super) fn prelude(
+        &self,
+        rendered: &Rendered,
+        socket: &Path,
+    ) -> Result<Prelude, UnspeakablePath> {
+        let files = &self.shared.files;
+        Prelude::new(socket, &files.maps_dir(rendered), &files.state())
     }
 
     /// Asks HAProxy whether it could serve `pem`, which nobody holds yet.
@@ -172,7 +197,7 @@ impl Inspector {
             .as_ref()
             .is_some_and(|known| known.skeleton == *rendered.skeleton());
         let running = if is_like {
-            match running::read(&current, rendered).await {
+            match running::read(&current, rendered, &self.shared.files).await {
                 Ok(running) => running,
                 Err(RuntimeError::Unreachable { .. }) => {
                     let reason = "HAProxy's runtime socket cannot be reached";

@@ -9,7 +9,6 @@ use hafleet_model::spec::{Finding, Findings};
 use rustix::process::Signal;
 
 use super::adopt::Current;
-use super::apply::prelude;
 use super::prepare::Prepared;
 use super::{ApplyError, Proxy, VerifyError, error_chain, verify};
 use crate::binary::Binary;
@@ -64,7 +63,7 @@ impl Proxy {
             rendered,
             revision,
             generation: self.generation,
-            text: rendered.file(&prelude(&socket)?),
+            text: self.lay_out(rendered, &socket)?,
             socket,
         };
         let old = self.inspector.alive();

@@ -4,7 +4,6 @@ use hafleet_model::Revision;
 use hafleet_model::report::Change;
 
 use super::adopt::Current;
-use super::apply::prelude;
 use super::{ApplyError, Proxy, error_chain, running};
 use crate::plan::{self, Known, Plan, Step};
 use crate::render::Rendered;
@@ -25,8 +24,7 @@ impl Proxy {
         let Some(current) = self.current.borrow().clone() else {
             return Ok(Plan::whole(Change::Start, "HAProxy does not run"));
         };
-        let prelude = prelude(&current.socket)?;
-        let text = rendered.file(&prelude);
+        let text = self.lay_out(rendered, &current.socket)?;
         let is_on_disk = self.inspector.files().read_config()?.as_ref() == Some(&text);
         if !is_on_disk {
             if !is_sure_to_pass(&current, rendered) {
@@ -81,7 +79,7 @@ impl Proxy {
             known: Some(Known::of(rendered)),
             ..current.clone()
         };
-        let after = running::read(&after, rendered).await?;
+        let after = running::read(&after, rendered, self.inspector.files()).await?;
         let left = plan::plan(Some(&after), rendered);
         let mut undone = left.steps.iter().filter(|step| match step {
             Step::RemoveServer(target) => !self.leaving.has(target),
@@ -119,6 +117,9 @@ async fn run_step(
     if let Step::ReplaceCertificate(certificate) = step {
         let replaced = socket.replace_certificate(certificate.path(), certificate.pem());
         return replaced.await;
+    }
+    if let Step::ReplaceMap { map, entries } = step {
+        return session.replace_map(map.id, entries).await;
     }
     for command in commands(step)? {
         session.tell(&command).await?;

@@ -1,5 +1,6 @@
 //! A backend's section: how to choose a server, how to tell that one works, and the servers by name.
 
+use hafleet_model::Digest;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::{Backend, Cookie, HealthCheck, HealthCheckType};
 
@@ -14,6 +15,8 @@ pub(crate) struct RenderedBackend {
     pub(crate) name: String,
     /// Whether servers may come and go while HAProxy runs.
     pub(crate) is_dynamic: bool,
+    /// The digest of its health check.
+    pub(crate) check: Option<Digest>,
     /// Its servers, by name.
     pub(crate) servers: Vec<RenderedServer>,
 }
@@ -67,6 +70,10 @@ pub(super) fn backend(
     RenderedBackend {
         name: backend.name.clone(),
         is_dynamic: traits.is_dynamic,
+        check: backend
+            .health_check
+            .as_ref()
+            .map(|check| Digest::of(format!("{check:?}").as_bytes())),
         servers: servers.collect(),
     }
 }

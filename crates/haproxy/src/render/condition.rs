@@ -1,8 +1,8 @@
 //! When a route or a redirect applies: the request's host, and the beginning of its path.
 //!
 //! Both are compared as plain strings with one lookup each: the host against a normalised copy kept in the
-//! transaction, the path with a slash put behind it. Those are also the keys that a map lookup needs (`map_str`,
-//! `map_end` and `map_beg`), so routes can move to maps without a change of meaning.
+//! transaction, the path with a slash put behind it. Those are also the keys of the maps that routes become
+//! ([`super::routes`]), with the same meaning.
 
 use super::lines::{Line, Lines};
 
@@ -71,12 +71,16 @@ pub(super) fn remember_host(lines: &mut Lines, path: &str) {
         .end();
 }
 
-enum HostPattern {
+/// A host as routes compare it: lower case, without the root's dot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum HostPattern {
+    /// This name.
     Exact(String),
+    /// All names that end in this, which begins with a dot.
     Below(String),
 }
 
-fn normal_host(host: &str) -> HostPattern {
+pub(super) fn normal_host(host: &str) -> HostPattern {
     let host = host.to_ascii_lowercase();
     let host = host.trim_end_matches('.');
     match host.strip_prefix('*') {
@@ -87,7 +91,7 @@ fn normal_host(host: &str) -> HostPattern {
 
 /// The prefix with exactly one slash at its end: with one put behind the path too, `/api/` begins `/api/` and `/api/x/`
 /// but not `/apix/`.
-fn normal_prefix(prefix: &str) -> String {
+pub(super) fn normal_prefix(prefix: &str) -> String {
     format!("{}/", prefix.trim_end_matches('/'))
 }
 

@@ -3,6 +3,7 @@
 //! `raw` comes before redirects and routes, because the first rule that matches decides: so raw rules can take
 //! precedence, and what they leave goes the structured way.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hafleet_model::report::NodeContext;
@@ -12,6 +13,7 @@ use hafleet_model::spec::{
 
 use super::condition::{Condition, remember_host};
 use super::lines::{Line, Lines};
+use super::routes::{self, RenderedMap};
 use super::{Families, expect_name, process};
 use crate::certificates::Held;
 
@@ -21,10 +23,18 @@ pub(super) struct Place<'a> {
     pub(super) node: &'a NodeContext,
     pub(super) families: Families,
     pub(super) held: &'a Held,
+    /// The spec's own backends.
+    pub(super) backends: &'a BTreeSet<&'a str>,
 }
 
-/// Writes the section of `frontend`, which stands at `path` in the spec.
-pub(super) fn frontend(lines: &mut Lines, path: &str, frontend: &Frontend, place: Place<'_>) {
+/// Writes the section of `frontend`, which stands at `path` in the spec, and returns the maps of its
+/// routes.
+pub(super) fn frontend(
+    lines: &mut Lines,
+    path: &str,
+    frontend: &Frontend,
+    place: Place<'_>,
+) -> Vec<RenderedMap> {
     expect_name(lines, &format!("{path}.name"), &frontend.name);
     lines.section(path, "frontend").word(&frontend.name).end();
     lines
@@ -51,21 +61,101 @@ pub(super) fn frontend(lines: &mut Lines, path: &str, frontend: &Frontend, place
         .iter()
         .map(|redirect| &redirect.host)
         .chain(frontend.routes.iter().map(|route| &route.host));
-    if hosts.any(Option::is_some) {
+    if !frontend.routes.is_empty() || hosts.any(Option::is_some) {
         remember_host(lines, path);
     }
     process::raw(lines, path, &frontend.raw);
     for (index, item) in frontend.redirects.iter().enumerate() {
         redirect(lines, &format!("{path}.redirects[{index}]"), item);
     }
-    for (index, item) in frontend.routes.iter().enumerate() {
-        route(lines, &format!("{path}.routes[{index}]"), item);
-    }
+    let maps = routes(lines, path, frontend, place);
     if let Some(name) = &frontend.default_backend {
         let origin = format!("{path}.default_backend");
         expect_name(lines, &origin, name);
         lines.line(&origin, "default_backend").word(name).end();
     }
+    maps
+}
+
+/// Writes the routes: as look-ups in maps, or where they cannot be maps as rules. Returns the maps.
+fn routes(
+    lines: &mut Lines,
+    path: &str,
+    frontend: &Frontend,
+    place: Place<'_>,
+) -> Vec<RenderedMap> {
+    let path = format!("{path}.routes");
+    let origin = |index: usize| format!("{path}[{index}]");
+    for (index, item) in frontend.routes.iter().enumerate() {
+        expect_name(lines, &format!("{}.backend", origin(index)), &item.backend);
+        let (host, prefix) = (item.host.as_deref(), item.path_prefix.as_deref());
+        Condition::new(lines, &origin(index), host, prefix);
+    }
+    let maps = match frontend.mode {
+        Mode::Http if !frontend.routes.is_empty() => routes::maps(&frontend.name, &frontend.routes),
+        _ => None,
+    };
+    let Some(maps) = maps else {
+        for (index, item) in frontend.routes.iter().enumerate() {
+            route(lines, &origin(index), item);
+        }
+        return Vec::new();
+    };
+    // HAProxy does not see the names in maps: these lines have it check those that the spec does not define.
+    let mut elsewhere: Vec<_> = frontend
+        .routes
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| !place.backends.contains(item.backend.as_str()))
+        .collect();
+    elsewhere.dedup_by_key(|(_, item)| &item.backend);
+    for (index, item) in elsewhere {
+        let line = lines.line(&origin(index), "use_backend");
+        line.word(&item.backend).fixed("if FALSE").end();
+    }
+    look_up(lines, &path, &maps);
+    maps.into()
+}
+
+/// Writes the look-ups: by host name, by wildcard, and for any host. All three find a group, and the longest prefix in it.
+fn look_up(lines: &mut Lines, path: &str, maps: &[RenderedMap; 3]) {
+    let [paths, wildcards, hosts] = maps.each_ref().map(RenderedMap::file_name);
+    let found = |line: Line<'_>| line.fixed("-m found }").end();
+    let line = lines
+        .line(path, "use_backend %[var(txn.hafleet_backend)] if")
+        .fixed("{ path,concat(/),set-var(txn.hafleet_path) -m found } {")
+        .map_lookup(
+            "var(txn.hafleet_host),map_str(",
+            &hosts,
+            "),concat(,txn.hafleet_path),set-var(txn.hafleet_route)",
+        );
+    let line = line.fixed("-m found } {").map_lookup(
+        "var(txn.hafleet_route),map_beg(",
+        &paths,
+        "),set-var(txn.hafleet_backend)",
+    );
+    found(line);
+    let line = lines
+        .line(path, "use_backend %[var(txn.hafleet_backend)] if {")
+        .map_lookup(
+            "var(txn.hafleet_host),map_end(",
+            &wildcards,
+            "),concat(,txn.hafleet_path),set-var(txn.hafleet_route)",
+        );
+    let line = line.fixed("-m found } {").map_lookup(
+        "var(txn.hafleet_route),map_beg(",
+        &paths,
+        "),set-var(txn.hafleet_backend)",
+    );
+    found(line);
+    let line = lines
+        .line(path, "use_backend %[var(txn.hafleet_backend)] if {")
+        .map_lookup(
+            "var(txn.hafleet_path),map_beg(",
+            &paths,
+            "),set-var(txn.hafleet_backend)",
+        );
+    found(line);
 }
 
 fn bind(lines: &mut Lines, path: &str, bind: &Bind, mode: Mode, place: Place<'_>) {
@@ -149,7 +239,6 @@ fn redirect(lines: &mut Lines, path: &str, redirect: &Redirect) {
 }
 
 fn route(lines: &mut Lines, path: &str, route: &Route) {
-    expect_name(lines, &format!("{path}.backend"), &route.backend);
     let condition = Condition::new(
         lines,
         path,

@@ -152,6 +152,23 @@ impl<'a> Line<'a> {
         self
     }
 
+    /// An expression of HAProxy's own around a map file of ours; `file` is made of characters of names.
+    pub(super) fn map_lookup(
+        mut self,
+        before: &'static str,
+        file: &str,
+        after: &'static str,
+    ) -> Self {
+        if !super::is_name(file) {
+            let message = format!("{file:?} is no name of a map file");
+            self.lines.fault(&self.origin, message);
+            return self;
+        }
+        let word = format!("\"{before}'${{{}}}/{file}'{after}\"", super::prelude::MAPS);
+        self.append(&word, &word);
+        self
+    }
+
     /// A keyword and its value, if there is one.
     pub(super) fn option(self, keyword: &'static str, value: Option<impl Display>) -> Self {
         match value {

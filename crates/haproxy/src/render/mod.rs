@@ -14,10 +14,13 @@ mod listener;
 mod prelude;
 mod process;
 mod quote;
+mod routes;
 mod server;
 mod skeleton;
 mod template;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hafleet_model::spec::{Finding, Findings};
@@ -30,8 +33,9 @@ use crate::runtime::AdminState;
 
 pub(crate) use backend::RenderedBackend;
 pub use listener::Listener;
-pub use prelude::Prelude;
+pub use prelude::{Prelude, UnspeakablePath};
 pub use quote::word as quote_word;
+pub use routes::RenderedMap;
 pub use server::RenderedServer;
 pub use skeleton::Skeleton;
 
@@ -54,6 +58,8 @@ pub struct RenderError(#[from] pub Findings);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     body: String,
+    digest: Digest,
+    maps: Vec<RenderedMap>,
     origins: Vec<String>,
     listeners: Vec<Listener>,
     backends: Vec<RenderedBackend>,
@@ -68,9 +74,21 @@ impl Rendered {
         &self.body
     }
 
-    /// The digest of [`Self::body`].
+    /// The digest of [`Self::body`] and of [`Self::maps`].
     pub fn digest(&self) -> Digest {
-        Digest::of(self.body.as_bytes())
+        self.digest
+    }
+
+    /// The digest of each backend's health check, of those that have one.
+    pub(crate) fn checks(&self) -> BTreeMap<String, Digest> {
+        let backends = self.backends.iter();
+        let checks = backends.filter_map(|backend| Some((backend.name.clone(), backend.check?)));
+        checks.collect()
+    }
+
+    /// The maps that its routes are kept in, in the order in which entries are to be added.
+    pub fn maps(&self) -> &[RenderedMap] {
+        &self.maps
     }
 
     /// The spec path behind line `line` of the body, counted from 1: such as `frontends[0].binds[1]`,
@@ -144,11 +162,13 @@ impl Rendered {
             patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&body),
             certificates: Vec::new(),
+            maps: Vec::new(),
+            digest: Digest::of(body.as_bytes()),
             body,
         }
     }
 
-    fn from_built(built: Built, backends: Vec<RenderedBackend>) -> Self {
+    fn from_built(built: Built, backends: Vec<RenderedBackend>, maps: Vec<RenderedMap>) -> Self {
         Self {
             origins: built.origins,
             listeners: listener::in_text(&built.text),
@@ -156,6 +176,8 @@ impl Rendered {
             patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&built.shape),
             certificates: Vec::new(),
+            digest: digest(&built.text, &maps),
+            maps,
             body: built.text,
         }
     }
@@ -212,13 +234,21 @@ fn render_text(
     let mut lines = Lines::default();
     process::global(&mut lines, &spec.global);
     process::defaults(&mut lines, &spec.defaults);
+    let names = spec
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let mut maps = Vec::new();
     for (index, item) in spec.frontends.iter().enumerate() {
         let place = frontend::Place {
             node,
             families,
             held,
+            backends: &names,
         };
-        frontend::frontend(&mut lines, &format!("frontends[{index}]"), item, place);
+        let path = format!("frontends[{index}]");
+        maps.extend(frontend::frontend(&mut lines, &path, item, place));
     }
     let mut backends = Vec::new();
     let has_agent = |raw: &[String]| raw.iter().any(|line| line.contains("agent-"));
@@ -241,7 +271,17 @@ fn render_text(
         lines.verbatim("raw", "", text);
     }
     let built = lines.finish().map_err(Findings)?;
-    Ok(Rendered::from_built(built, backends))
+    Ok(Rendered::from_built(built, backends, maps))
+}
+
+/// One digest for the body and the maps, if there are any.
+fn digest(body: &str, maps: &[RenderedMap]) -> Digest {
+    let mut all = Cow::Borrowed(body);
+    for map in maps {
+        all.to_mut()
+            .push_str(&format!("\0{}\0{}", map.name, map.text()));
+    }
+    Digest::of(all.as_bytes())
 }
 
 fn no_nul(path: &str, text: &str) -> Result<(), RenderError> {

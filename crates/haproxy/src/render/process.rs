@@ -38,6 +38,9 @@ pub(super) fn defaults(lines: &mut Lines, defaults: &Defaults) {
     lines
         .line("defaults", "option idle-close-on-response")
         .end();
+    lines
+        .line("defaults", "load-server-state-from-file global")
+        .end();
     lines.line("defaults", "option redispatch").end();
     lines.line("defaults", "option dontlognull").end();
     if let Some(maxconn) = defaults.maxconn {

@@ -72,6 +72,7 @@ const FULL_TEXT: &str = "global
 defaults
     mode http
     option idle-close-on-response
+    load-server-state-from-file global
     option redispatch
     option dontlognull
     timeout connect 1s
@@ -91,8 +92,9 @@ frontend web
     http-request deny if { path /x }
     http-request redirect prefix https://new.example.com/100%% code 301 if { var(txn.hafleet_host) -m str -- old.example.com }
     http-request redirect scheme https code 302 if !{ ssl_fc } { path,concat(/) -m beg -- /secure/ }
-    use_backend app if { var(txn.hafleet_host) -m str -- api.example.com } { path,concat(/) -m beg -- /v1/ }
-    use_backend app if { var(txn.hafleet_host) -m end -- .example.com }
+    use_backend %[var(txn.hafleet_backend)] if { path,concat(/),set-var(txn.hafleet_path) -m found } { \"var(txn.hafleet_host),map_str('${HAFLEET_MAPS}/web.hosts.map'),concat(,txn.hafleet_path),set-var(txn.hafleet_route)\" -m found } { \"var(txn.hafleet_route),map_beg('${HAFLEET_MAPS}/web.paths.map'),set-var(txn.hafleet_backend)\" -m found }
+    use_backend %[var(txn.hafleet_backend)] if { \"var(txn.hafleet_host),map_end('${HAFLEET_MAPS}/web.wildcards.map'),concat(,txn.hafleet_path),set-var(txn.hafleet_route)\" -m found } { \"var(txn.hafleet_route),map_beg('${HAFLEET_MAPS}/web.paths.map'),set-var(txn.hafleet_backend)\" -m found }
+    use_backend %[var(txn.hafleet_backend)] if { \"var(txn.hafleet_path),map_beg('${HAFLEET_MAPS}/web.paths.map'),set-var(txn.hafleet_backend)\" -m found }
     default_backend app
 
 backend app
@@ -120,6 +122,18 @@ fn everything_a_spec_can_say_is_written() {
     let found = rendered(FULL);
     assert_eq!(found.body(), FULL_TEXT);
     assert_eq!(found, rendered(FULL), "the same again");
+    let maps = found.maps().iter();
+    let maps: Vec<_> = maps.map(|map| (map.file_name(), map.text())).collect();
+    let expected = [
+        (
+            "web.paths.map",
+            "*.example.com/ app\napi.example.com/v1/ app\n",
+        ),
+        ("web.wildcards.map", ".example.com *.example.com\n"),
+        ("web.hosts.map", "api.example.com api.example.com\n"),
+    ];
+    let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(maps, expected);
 }
 
 #[test]
@@ -135,8 +149,8 @@ fn each_line_knows_where_it_came_from() {
     assert_eq!(origin_of("log "), "global.raw[0]");
     assert_eq!(origin_of("bind [2001"), "frontends[0].binds[2]");
     assert_eq!(
-        origin_of("use_backend app if { var(txn.hafleet_host) -m end"),
-        "frontends[0].routes[1]"
+        origin_of("use_backend %[var(txn.hafleet_backend)]"),
+        "frontends[0].routes"
     );
     assert_eq!(origin_of("server a"), "backends[0].servers[1]");
     assert_eq!(origin_of("server b"), "backends[0].servers[0]");
@@ -370,6 +384,10 @@ proptest! {
             expected.sort();
             changed.sort();
             prop_assert_eq!(changed, expected, "{}", found.body());
+            for (key, value) in found.maps().iter().flat_map(|map| &map.entries) {
+                prop_assert!(![key, value].iter().any(|word| word.contains(char::is_whitespace)));
+                prop_assert!(!key.starts_with('#'));
+            }
         } else {
             let is_free = matches!(place, 0..=8 | 21..);
             prop_assert!(!is_free || value.chars().any(char::is_control), "refused without need");

@@ -27,7 +27,7 @@ pub struct RenderedServer {
     pub is_weight_ours: bool,
     /// What an operator asks of it. `ready` unless told otherwise.
     pub admin: AdminState,
-    /// All that is not address, port, weight or admin state, as words of HAProxy's: two servers of one form differ at
+    /// All that is not IP address, port, weight or admin state, as words of HAProxy's: two servers of one form differ at
     /// most in those.
     pub form: String,
     /// Whether it has a health check.
@@ -80,6 +80,7 @@ pub(super) fn server(
         expect_name(lines, &format!("{path}.tls.server_name"), name);
     }
     let line = lines.line(path, "server").word(&server.name);
+    let named = line.text().len();
     let line = match address {
         Some(address) => line.changeable(SocketAddr::new(address, port)),
         // A name that does not resolve leaves its server down, instead of HAProxy without a start.
@@ -106,6 +107,9 @@ pub(super) fn server(
         Some(tls) => server_tls(line, tls, backend.health_check.is_some(), node),
         None => line,
     };
+    let text = line.text();
+    let form = text.get(if address.is_some() { before } else { named }..);
+    let form = form.unwrap_or_default();
     let rendered = RenderedServer {
         backend: backend.name.clone(),
         name: server.name.clone(),
@@ -114,7 +118,7 @@ pub(super) fn server(
         weight: server.weight,
         is_weight_ours: traits.is_weight_ours,
         admin: AdminState::Ready,
-        form: line.text()[before..].trim_start().to_owned(),
+        form: form.trim_start().to_owned(),
         is_checked: backend.health_check.is_some(),
         is_dynamic: traits.is_dynamic && address.is_some(),
     };

@@ -95,6 +95,17 @@ impl Skeleton {
         Some(words)
     }
 
+    /// Whether sections called `name`, such as `backend name` and `listen name`, are there and are what they were.
+    pub(crate) fn has_same_sections(&self, earlier: &Self, name: &str) -> bool {
+        let of = |skeleton: &Self| -> Vec<(String, Digest)> {
+            let sections = skeleton.sections.iter();
+            let named = sections.filter(|(header, _)| header.split(' ').nth(1) == Some(name));
+            named.cloned().collect()
+        };
+        let now = of(self);
+        !now.is_empty() && now == of(earlier)
+    }
+
     fn by_header(&self) -> BTreeMap<&str, Vec<Digest>> {
         let mut map: BTreeMap<&str, Vec<Digest>> = BTreeMap::new();
         for (header, digest) in &self.sections {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Command, RuntimeError, RuntimeSocket, garbled};
+use super::{Command, RuntimeError, RuntimeSocket, Session, garbled};
 
 /// A map that a process has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +32,42 @@ impl RuntimeSocket {
     /// # Errors
     /// When there is no answer, or it is not a map's content.
     pub async fn map(&self, id: u32) -> Result<Vec<MapEntry>, RuntimeError> {
-        let command = Command::new(&["show", "map", &format!("#{id}")]).map_err(|error| {
-            RuntimeError::Refused {
-                command: "show map".to_owned(),
-                words: error.to_string(),
-            }
-        })?;
+        let command = command(&["show", "map", &format!("#{id}")])?;
         let reply = self.ask(&command).await?;
         parse_entries(&reply).map_err(garbled(&command))
     }
+}
+
+impl Session {
+    /// Has map `id` hold `entries` in this order, from one look-up to the next (`prepare map`, `add map @VERSION`, `commit
+    /// map`).
+    ///
+    /// # Errors
+    /// When HAProxy refuses, or does not answer. The map is then as it was.
+    pub async fn replace_map(&mut self, id: u32, entries: &[MapEntry]) -> Result<(), RuntimeError> {
+        let map = format!("#{id}");
+        let prepare = command(&["prepare", "map", &map])?;
+        let reply = self.ask(&prepare).await?;
+        let version = reply
+            .trim()
+            .strip_prefix("New version created: ")
+            .and_then(|version| version.parse::<u32>().ok())
+            .ok_or_else(|| garbled(&prepare)("it names no version".to_owned()))?;
+        let version = format!("@{version}");
+        for (key, value) in entries {
+            let add = command(&["add", "map", &version, &map, key, value])?;
+            self.tell(&add).await?;
+        }
+        self.tell(&command(&["commit", "map", &version, &map])?)
+            .await
+    }
+}
+
+fn command(words: &[&str]) -> Result<Command, RuntimeError> {
+    Command::new(words).map_err(|error| RuntimeError::Refused {
+        command: words[0].to_owned(),
+        words: error.to_string(),
+    })
 }
 
 /// `0 (/path) pattern loaded from file '/path' used by map at …`, one a line.

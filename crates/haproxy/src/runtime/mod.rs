@@ -191,6 +191,14 @@ impl RuntimeSocket {
         ServersState::parse(&reply).map_err(garbled(&command))
     }
 
+    /// `show servers state` as HAProxy gives it, and reads it at its start.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn servers_state_file(&self) -> Result<String, RuntimeError> {
+        self.ask(&Command::fixed("show servers state")).await
+    }
+
     /// `show stat`.
     ///
     /// # Errors

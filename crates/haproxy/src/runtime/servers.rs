@@ -31,11 +31,7 @@ impl ServerState {
     /// What an operator made of it over the runtime socket or the statistics page; maintenance that comes from elsewhere,
     /// such as a name that does not resolve, is not an operator's.
     pub fn admin(&self) -> AdminState {
-        match self.admin_state {
-            state if state & 0x01 != 0 => AdminState::Maint,
-            state if state & 0x08 != 0 => AdminState::Drain,
-            _ => AdminState::Ready,
-        }
+        AdminState::of(self.admin_state)
     }
 
     /// Whether it has a health check that somebody turned off (`disable health`).
@@ -57,6 +53,15 @@ pub enum AdminState {
 }
 
 impl AdminState {
+    /// What the bits of `srv_admin_state` say of an operator's will.
+    pub(crate) fn of(bits: u32) -> Self {
+        match bits {
+            bits if bits & 0x01 != 0 => Self::Maint,
+            bits if bits & 0x08 != 0 => Self::Drain,
+            _ => Self::Ready,
+        }
+    }
+
     /// HAProxy's word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,8 +4,10 @@
 
 mod adoption;
 mod certificates;
+mod changing;
 mod checking;
 mod drop_syn;
+mod equality;
 mod failing;
 mod reloading;
 mod routing;

@@ -24,6 +24,28 @@ pub(crate) async fn application(name: &'static str) -> SocketAddr {
     address
 }
 
+/// As [`application`], with some time to think about each request.
+pub(crate) async fn slow_application(name: &'static str, pause: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let asked = request(&mut stream).await;
+                tokio::time::sleep(pause).await;
+                let length = name.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{name}"
+                );
+                if asked.is_ok_and(|asked| !asked.is_empty()) {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    address
+}
+
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str) -> io::Result<()> {
     loop {
         if request(&mut stream).await?.is_empty() {

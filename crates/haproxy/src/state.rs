@@ -1,0 +1,114 @@
+//! The state of servers, carried from a process to the one that takes its place: health, weight, slow start, and what an
+//! operator asked of them.
+//!
+//! HAProxy writes it (`show servers state`) and reads it at its start (`server-state-file`, Configuration Manual, section
+//! 3.1). It knows servers by their names alone; so those that are not what they were are left out, and begin afresh.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Known;
+use crate::render::{Rendered, RenderedServer};
+
+/// A state file in which no server has a state: all begin afresh.
+pub(crate) const EMPTY: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+    srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state \
+    bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr \
+    srv_agent_addr srv_agent_port\n";
+
+/// The part of `reply`, the answer to `show servers state` of a process that was brought to `known`, that holds for
+/// `wanted`. Rows that are not understood are left out.
+pub(crate) fn carry(reply: &str, known: &Known, wanted: &Rendered) -> String {
+    let mut lines = reply.lines();
+    let (version, header) = (lines.next(), lines.next());
+    let (Some("1"), Some(names)) = (version, header.and_then(|line| line.strip_prefix("# ")))
+    else {
+        return EMPTY.to_owned();
+    };
+    let columns = Columns::of(names);
+    let servers: BTreeMap<_, _> = wanted
+        .servers()
+        .map(|server| ((server.backend.as_str(), server.name.as_str()), server))
+        .collect();
+    let mut carried = format!("1\n# {names}\n");
+    let mut forms: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for line in lines {
+        let mut row: Vec<&str> = line.split_whitespace().collect();
+        let (Some(backend), Some(name)) =
+            (columns.get(&row, "be_name"), columns.get(&row, "srv_name"))
+        else {
+            continue;
+        };
+        let Some(server) = servers.get(&(backend, name)) else {
+            // One of a raw section.
+            if wanted
+                .skeleton()
+                .has_same_sections(&known.skeleton, backend)
+                && wanted.backends().iter().all(|known| known.name != backend)
+            {
+                carried.push_str(line);
+                carried.push('\n');
+            }
+            continue;
+        };
+        let forms = forms
+            .entry(&server.backend)
+            .or_insert_with(|| known.servers.forms(&server.backend));
+        let is_same_check = known.checks.get(backend) == wanted.checks().get(backend);
+        let is_same_form = forms.get(name) == Some(&server.form.as_str());
+        if !is_same_check || !is_same_form || !columns.is_unmoved(&row, server) {
+            continue;
+        }
+        let weight = server.weight.to_string();
+        if server.is_weight_ours {
+            // Or a weight that was set at run time would outlive the one that is wanted now.
+            columns.set(&mut row, "srv_uweight", &weight);
+            columns.set(&mut row, "srv_iweight", &weight);
+        }
+        carried.push_str(&row.join(" "));
+        carried.push('\n');
+    }
+    carried
+}
+
+/// Where each column is.
+struct Columns<'a>(BTreeMap<&'a str, usize>);
+
+impl<'a> Columns<'a> {
+    fn of(names: &'a str) -> Self {
+        let names = names.split_whitespace().enumerate();
+        Self(names.map(|(index, name)| (name, index)).collect())
+    }
+
+    fn get<'r>(&self, row: &[&'r str], name: &str) -> Option<&'r str> {
+        row.get(*self.0.get(name)?).copied()
+    }
+
+    fn set<'r>(&self, row: &mut [&'r str], name: &str, value: &'r str) {
+        if let Some(cell) = self.0.get(name).and_then(|index| row.get_mut(*index)) {
+            *cell = value;
+        }
+    }
+
+    /// Whether the row is of a server at the same place, in the state that is asked of it.
+    fn is_unmoved(&self, row: &[&str], server: &RenderedServer) -> bool {
+        let address = self.get(row, "srv_addr");
+        let is_here = match server.address {
+            Some(wanted) => address.and_then(|text| text.parse().ok()) == Some(wanted),
+            // A host name is part of the form.
+            None => true,
+        };
+        let port = self.get(row, "srv_port").and_then(|text| text.parse().ok());
+        let by_hand = |state: &str| {
+            state
+                .parse::<u32>()
+                .ok()
+                .map(crate::runtime::AdminState::of)
+        };
+        let admin = self.get(row, "srv_admin_state").and_then(by_hand);
+        is_here && port == Some(server.port) && admin == Some(server.admin)
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+use hafleet_model::NodeId;
+use hafleet_model::report::NodeContext;
+use hafleet_model::spec::load;
+
+use super::*;
+
+fn rendered(backends: &str) -> Rendered {
+    let node = NodeContext {
+        fleet: "shop".into(),
+        id: NodeId::new("lb1").unwrap(),
+        address: "192.0.2.10".parse().unwrap(),
+        zone: None,
+        certificate_dir: "/certs".into(),
+    };
+    let text = format!("version: 1\nbackends:\n{backends}");
+    crate::render::render(&load(&text).unwrap().spec, &node).unwrap()
+}
+
+const SPEC: &str = "- {name: app, health_check: {type: http, path: /h}, servers: [{name: a, address: 192.0.2.1, port: 80}]}\n";
+const ROW: &str = "3 app 1 a 192.0.2.1 0 0 7 7 99 8 2 0 6 0 0 0 - 80 - 0 0 - - 0";
+
+fn carried(row: &str, before: &str, after: &str) -> bool {
+    let text = carry(
+        &format!("{EMPTY}{row}\n"),
+        &Known::of(&rendered(before)),
+        &rendered(after),
+    );
+    assert!(text.starts_with(EMPTY), "{text}");
+    text.len() > EMPTY.len()
+}
+
+#[test]
+fn a_server_that_is_what_it_was_keeps_its_state_and_gets_its_weight() {
+    let known = Known::of(&rendered(SPEC));
+    let text = carry(&format!("{EMPTY}{ROW}\n"), &known, &rendered(SPEC));
+    let row = text.lines().nth(2).unwrap();
+    assert_eq!(row, ROW.replace(" 7 7 ", " 100 100 "));
+}
+
+#[test]
+fn a_server_that_changed_begins_afresh() {
+    let changes = [
+        ("192.0.2.1", "192.0.2.2"),
+        ("port: 80", "port: 81"),
+        ("port: 80", "port: 80, tls: {verify: false}"),
+        ("path: /h", "path: /other"),
+        ("type: http, path: /h", "type: http, path: /h, fall: 9"),
+        ("name: a,", "name: b,"),
+    ];
+    for (old, new) in changes {
+        assert!(!carried(ROW, SPEC, &SPEC.replace(old, new)), "{new}");
+    }
+    assert!(carried(
+        ROW,
+        SPEC,
+        &SPEC.replace("name: app,", "name: app, timeouts: {server: 9s},")
+    ));
+    assert!(
+        !carried(&ROW.replace(" 0 0 7", " 0 1 7"), SPEC, SPEC),
+        "maintenance by hand"
+    );
+}
+
+#[test]
+fn what_is_not_understood_carries_nothing() {
+    let known = Known::of(&rendered(SPEC));
+    for reply in ["", "2\n", "1\n", "1\n# be_name\napp\n", "garbage"] {
+        let text = carry(reply, &known, &rendered(SPEC));
+        assert!(
+            text.lines().count() <= 2 && text.starts_with("1\n# "),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Whichever way HAProxy came to a configuration, by commands or by a fresh start, it is the same.
+//!
+//! The same are: the rows of `show servers state` and of `show stat`, as sets keyed by names, and the answers to requests.
+//! Not compared are ids and the order of servers, which tell in which order they came; the weight that a server had at its
+//! start (`srv_iweight`), which commands do not change and which is replaced when states are carried over a reload; and
+//! counters and times.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use hafleet_haproxy::{Proxy, RuntimeSocket};
+use hafleet_model::report::Change;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::sandbox::{Home, apply, sandboxed};
+use crate::web::who;
+
+/// As many as fit into some seconds.
+const CASES: u64 = 24;
+
+const BACKENDS: [&str; 3] = ["b0", "b1", "b2"];
+
+/// How far two configurations may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// In what commands can change.
+    Commands,
+    /// In anything.
+    All,
+}
+
+fn any_server(reach: Reach) -> impl Strategy<Value = String> {
+    let is_free = reach == Reach::All;
+    let maxconn = prop::sample::select(if is_free {
+        vec!["", ", maxconn: 5"]
+    } else {
+        vec![""]
+    });
+    let backup = prop::bool::weighted(if is_free { 0.2 } else { 0.0 });
+    let weight = prop::sample::select(vec![0, 1, 50, 256]);
+    (1..3_u8, 9001..9003_u16, weight, maxconn, backup).prop_map(
+        |(address, port, weight, maxconn, backup)| {
+            format!("address: 127.0.0.{address}, port: {port}, weight: {weight}, backup: {backup}{maxconn}")
+        },
+    )
+}
+
+fn any_backend(reach: Reach) -> impl Strategy<Value = String> {
+    let kinds = match reach {
+        Reach::Commands => vec!["balance: roundrobin"],
+        Reach::All => vec![
+            "balance: roundrobin",
+            "balance: leastconn",
+            "balance: source",
+            "balance: roundrobin, cookie: {name: S}",
+        ],
+    };
+    let kind = prop::sample::select(kinds);
+    let servers = prop::collection::btree_map("[a-d]", any_server(reach), 0..4);
+    (kind, servers).prop_map(|(kind, servers)| {
+        let servers: Vec<_> = servers
+            .iter()
+            .map(|(name, rest)| format!("{{name: {name}, {rest}}}"))
+            .collect();
+        format!("{kind}, servers: [{}]", servers.join(", "))
+    })
+}
+
+fn any_route() -> impl Strategy<Value = String> {
+    let hosts = vec![
+        "",
+        "host: a.com, ",
+        "host: b.a.com, ",
+        "host: '*.a.com', ",
+        "host: '*.b.a.com', ",
+    ];
+    let paths = vec![
+        "path_prefix: /p, ",
+        "path_prefix: /p/q, ",
+        "path_prefix: /, ",
+    ];
+    let backend = prop::sample::select(BACKENDS.to_vec());
+    (
+        prop::sample::select(hosts),
+        prop::sample::select(paths),
+        backend,
+    )
+        .prop_map(|(host, path, backend)| format!("{{{host}{path}backend: {backend}}}"))
+}
+
+fn any_spec(reach: Reach) -> impl Strategy<Value = String> {
+    let backends = prop::collection::vec(any_backend(reach), 3);
+    let routes = prop::collection::vec(any_route(), 1..5);
+    (backends, routes).prop_map(|(backends, routes)| {
+        let mut text = format!(
+            "version: 1\nfrontends:\n- {{name: web, binds: [{{port: 8080}}], default_backend: b0, routes: [{}]}}\nbackends:\n",
+            routes.join(", ")
+        );
+        for (name, rest) in BACKENDS.iter().zip(backends) {
+            let says = format!("http-request return status 200 content-type text/plain string {name}");
+            text.push_str(&format!("- {{name: {name}, raw: ['{says}'], {rest}}}\n"));
+        }
+        text
+    })
+}
+
+/// All that is to be the same.
+async fn seen(home: &Home) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let newest = std::fs::read_dir(home.path().join("run"))
+        .unwrap()
+        .flatten();
+    let path = newest.map(|entry| entry.path()).max_by_key(|path| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        name.trim_start_matches("haproxy-")
+            .parse::<u64>()
+            .unwrap_or(0)
+    });
+    let socket = RuntimeSocket::new(path.unwrap());
+    for state in socket.servers_state().await.unwrap().iter() {
+        seen.insert(format!("{state:?}"));
+    }
+    for stat in socket.stat().await.unwrap().0 {
+        let fields = [
+            "slim", "weight", "uweight", "act", "bck", "mode", "algo", "addr", "cookie", "type",
+        ];
+        let fields = fields.map(|name| stat.field(name).unwrap_or_default().to_owned());
+        seen.insert(format!(
+            "{} {} {} {fields:?}",
+            stat.proxy, stat.service, stat.status
+        ));
+    }
+    let web: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+    for host in ["a.com", "b.a.com", "x.b.a.com", "y.a.com", "z"] {
+        for path in ["/", "/p", "/p/q/r", "/pq"] {
+            seen.insert(format!("{host} {path} {}", who(web, host, path).await));
+        }
+    }
+    seen
+}
+
+async fn stop(mut proxy: Proxy) {
+    proxy.stop(std::time::Duration::from_secs(2)).await;
+}
+
+#[test]
+fn commands_and_a_fresh_start_end_in_the_same() {
+    sandboxed(async || {
+        let mut runner = TestRunner::deterministic();
+        let mut at_run_time = 0;
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        for case in 0..CASES {
+            let reach = if case % 4 == 3 {
+                Reach::All
+            } else {
+                Reach::Commands
+            };
+            let mut any = || any_spec(reach).new_tree(&mut runner).unwrap().current();
+            let (before, after) = (any(), any());
+            apply(&mut proxy, &before, 2 * case + 1).await;
+            let applied = apply(&mut proxy, &after, 2 * case + 2).await;
+            at_run_time += u32::from(applied.change == Change::Runtime);
+            let by_plan = seen(&home).await;
+            stop(proxy).await;
+            let fresh_home = Home::new();
+            let mut fresh = fresh_home.open().await;
+            apply(&mut fresh, &after, 1).await;
+            assert_eq!(by_plan, seen(&fresh_home).await, "{before}\n{after}");
+            stop(fresh).await;
+            proxy = home.open().await;
+        }
+        assert!(
+            at_run_time >= 3,
+            "only {at_run_time} were changed at run time"
+        );
+    });
+}
