@@ -1,13 +1,13 @@
 //! Compiles the agents' protocol with protox, so that no protoc has to be installed.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let file = root.join("hafleet/v1/peer.proto");
-    println!("cargo::rerun-if-changed={}", file.display());
-    let descriptors = protox::compile([&file], [&root])?;
+    // Relative to the package, as cargo runs build scripts: several checkouts may share one target directory.
+    let root = PathBuf::from("../../proto");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let descriptors = protox::compile([root.join("hafleet/v1/peer.proto")], [root])?;
     tonic_prost_build::configure()
         .bytes(".hafleet.v1.Frame")
         .skip_debug(["hafleet.v1.Document"])

@@ -206,6 +206,7 @@ async fn serve(
     tonic::transport::Server::builder()
         .add_service(health_service)
         .add_service(hafleet_api::reflection()?)
+        .add_service(hafleet_api::reflection_v1alpha()?)
         .add_service(AdminService::server(Arc::new(fleet)))
         .add_service(peers)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

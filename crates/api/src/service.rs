@@ -49,10 +49,26 @@ pub fn reflection() -> Result<
     >,
     tonic_reflection::server::Error,
 > {
+    descriptors().build_v1()
+}
+
+/// The same in the older form that grpcurl before 1.8.8 and grpcio's own client speak.
+///
+/// # Errors
+/// As [`reflection`].
+pub fn reflection_v1alpha() -> Result<
+    tonic_reflection::server::v1alpha::ServerReflectionServer<
+        impl tonic_reflection::server::v1alpha::ServerReflection,
+    >,
+    tonic_reflection::server::Error,
+> {
+    descriptors().build_v1alpha()
+}
+
+fn descriptors() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {

@@ -76,12 +76,16 @@ async fn finish(
     write: &WriteArgs,
     printer: Printer,
 ) -> Result<(), Failure> {
+    printer.answer(written, for_people)?;
     if let Some(limit) = write.wait {
         let revision = written.revision.clone().unwrap_or_default().revision;
-        let revision: Revision = revision.parse().map_err(anyhow::Error::from)?;
-        wait(client, revision, limit).await?;
+        wait(
+            client,
+            revision.parse().map_err(anyhow::Error::from)?,
+            limit,
+        )
+        .await?;
     }
-    printer.answer(written, for_people)?;
     if written.committed {
         return Ok(());
     }
