@@ -25,6 +25,10 @@ use crate::print::{self, Printer};
 
 /// Where a node's runtime socket is, with the defaults of the agent's file.
 const USUAL_SOCKET: &str = "/var/lib/hafleet/run/haproxy-1.sock";
+/// Where a node's maps are, each configuration's in a directory of its own below it.
+const USUAL_MAPS: &str = "/var/lib/hafleet/haproxy/maps";
+/// Where the state is that a node's servers begin with.
+const USUAL_STATE: &str = "/var/lib/hafleet/haproxy/server-state";
 /// Where a node's certificates are, with the defaults of the agent's file.
 const USUAL_CERTIFICATES: &str = "/etc/hafleet/certificates";
 
@@ -105,14 +109,14 @@ async fn check_here(file: &Path, loaded: &LoadedSpec) -> Result<Checked, Failure
         Err(error) => return Err(anyhow::Error::from(error).into()),
     };
     let dir = tempfile::tempdir().context("a temporary directory")?;
-    let prelude = Prelude::new(&dir.path().join("check.sock")).map_err(anyhow::Error::from)?;
+    let socket = dir.path().join("check.sock");
     let locate = |findings: Vec<Finding>| {
         findings
             .into_iter()
             .map(|finding| loaded.locate(finding))
             .collect()
     };
-    match haproxy_check::check(&binary, &rendered, &prelude, dir.path(), CHECK_TIMEOUT).await {
+    match haproxy_check::check(&binary, &rendered, &socket, dir.path(), CHECK_TIMEOUT).await {
         Ok(warnings) => Ok(Checked {
             valid: true,
             checked_by: "HAProxy",
@@ -154,7 +158,12 @@ pub(crate) async fn render(
     let rendering = if target.endpoint.is_empty() {
         let context = context(args.node.clone(), &args.certificate_dir, args.address)?;
         let rendered = rendered(&args.file, &loaded, &context)?;
-        let prelude = Prelude::new(Path::new(USUAL_SOCKET)).map_err(anyhow::Error::from)?;
+        let prelude = Prelude::new(
+            Path::new(USUAL_SOCKET),
+            Path::new(USUAL_MAPS),
+            Path::new(USUAL_STATE),
+        )
+        .map_err(anyhow::Error::from)?;
         v1::RenderSpecResponse {
             node_id: context.id.to_string(),
             haproxy_cfg: rendered.file(&prelude),

@@ -10,8 +10,10 @@ use std::time::Duration;
 use hafleet_model::spec::{Finding, Findings};
 use tokio::process::Command;
 
+use crate::beside;
 use crate::binary::Binary;
 use crate::render::{Prelude, Rendered};
+use crate::state::EMPTY;
 
 pub(crate) use message::{Severity, findings};
 
@@ -55,22 +57,33 @@ pub enum CheckError {
     Tool(#[from] ToolError),
 }
 
-/// Asks `binary` about `rendered`; a candidate file in `dir` is made and removed.
+/// Asks `binary` about `rendered`, as a process would have it whose runtime socket is `socket`. Nothing is bound. A
+/// candidate with all that stands beside it is made in `dir`, and removed.
 ///
 /// # Errors
 /// With HAProxy's words, each at the spec path that its line came from, when it refuses; or when it could not be asked.
 pub async fn check(
     binary: &Binary,
     rendered: &Rendered,
-    prelude: &Prelude,
+    socket: &Path,
     dir: &Path,
     deadline: Duration,
 ) -> Result<Vec<Finding>, CheckError> {
-    let candidate =
-        write_candidate(dir, &rendered.file(prelude)).map_err(|source| ToolError::Write {
-            dir: dir.to_owned(),
-            source,
-        })?;
+    let failed = |source| ToolError::Write {
+        dir: dir.to_owned(),
+        source,
+    };
+    let beside = tempfile::Builder::new()
+        .prefix("candidate-")
+        .tempdir_in(dir)
+        .map_err(failed)?;
+    let state = beside.path().join("server-state");
+    std::fs::write(&state, EMPTY).map_err(failed)?;
+    beside::lay_out(beside.path(), rendered).map_err(failed)?;
+    let prelude = Prelude::new(socket, beside.path(), &state).map_err(|error| {
+        CheckError::Invalid(Findings::from(Finding::new("", error.to_string())))
+    })?;
+    let candidate = write_candidate(dir, &rendered.file(&prelude)).map_err(failed)?;
     let output = Command::new(&binary.path)
         .arg("-c")
         .arg("-f")

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 use super::adopt::Current;
 use super::{PlanError, Settings, running};
-use crate::beside;
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
@@ -20,7 +19,6 @@ use crate::files::Files;
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, UnspeakablePath, quote_word};
 use crate::runtime::RuntimeError;
-use crate::state::EMPTY;
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]
@@ -112,26 +110,11 @@ impl Inspector {
     /// HAProxy's words at the spec paths that they are about, when it is not; or when HAProxy could not be asked.
     pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
         let files = &self.shared.files;
-        let failed = |source| ToolError::Write {
-            dir: files.dir().to_owned(),
-            source,
-        };
-        let beside = tempfile::Builder::new()
-            .prefix("candidate-")
-            .tempdir_in(files.dir())
-            .map_err(failed)?;
-        let state = beside.path().join("server-state");
-        std::fs::write(&state, EMPTY).map_err(failed)?;
-        beside::lay_out(beside.path(), rendered).map_err(failed)?;
-        // Checking binds nothing, so any generation's socket will do.
-        let prelude = Prelude::new(&files.socket(0), beside.path(), &state);
-        let prelude = prelude.map_err(|error| {
-            CheckError::Invalid(Findings::from(Finding::new("", error.to_string())))
-        })?;
         check::check(
             &self.shared.binary,
             rendered,
-            &prelude,
+            // Checking binds nothing, so any generation's socket will do.
+            &files.socket(0),
             files.dir(),
             self.shared.settings.start_timeout,
         )
