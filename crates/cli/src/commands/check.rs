@@ -166,7 +166,7 @@ pub(crate) async fn render(
         .map_err(anyhow::Error::from)?;
         v1::RenderSpecResponse {
             node_id: context.id.to_string(),
-            haproxy_cfg: rendered.file(&prelude),
+            haproxy_cfg: rendered.preview(&prelude),
         }
     } else {
         let mut client = Client::connect(target).await?;

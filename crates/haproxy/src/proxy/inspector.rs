@@ -89,7 +89,7 @@ impl Inspector {
         render::render_with(spec, self.node(), self.shared.families, &held)
     }
 
-    /// The whole file that `rendered` would become, with the runtime socket of the process that runs now; the next
+    /// The whole file that `rendered` would become, with its maps as comments, with the runtime socket of the process that runs now; the next
     /// generation's differs in that one path.
     pub fn preview(&self, rendered: &Rendered) -> String {
         let current = self
@@ -99,7 +99,7 @@ impl Inspector {
             .map(|current| current.socket.clone());
         let socket = current.unwrap_or_else(|| self.shared.files.socket(1));
         match self.prelude(rendered, &socket) {
-            Ok(prelude) => rendered.file(&prelude),
+            Ok(prelude) => rendered.preview(&prelude),
             Err(_) => rendered.body().to_owned(),
         }
     }

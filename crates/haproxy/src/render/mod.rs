@@ -150,6 +150,19 @@ impl Rendered {
         format!("{prelude}{}", self.body)
     }
 
+    /// The same for people who read it: with the contents of the maps as comments behind it.
+    pub fn preview(&self, prelude: &Prelude) -> String {
+        let maps = self.maps().iter().map(|map| {
+            let lines: Vec<_> = map
+                .text()
+                .lines()
+                .map(|line| format!("#   {line}\n"))
+                .collect();
+            format!("\n# {}:\n{}", map.name, lines.concat())
+        });
+        format!("{}{}", self.file(prelude), maps.collect::<String>())
+    }
+
     fn from_text(text: &str, origin: &str) -> Self {
         let mut body = text.to_owned();
         if !body.ends_with('\n') {
