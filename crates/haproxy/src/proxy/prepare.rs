@@ -84,14 +84,17 @@ impl Inspector {
 
 impl Proxy {
     /// Chooses how `old` hands over to the configuration `next`, and prepares it. Where nobody asked for a strategy by
-    /// name, one that cannot be prepared is a reason to take the next best.
+    /// name, one that cannot be prepared is a reason to take the next best. `not_passing` is why sockets cannot be passed,
+    /// if that was tried.
     pub(super) async fn prepare_handover(
         &self,
         old: &Current,
         next: &str,
+        not_passing: Option<String>,
     ) -> Result<Prepared, HandoverError> {
         let asked = self.inspector.settings().handover;
         let mut situation = self.inspector.situation(Some(next)).await;
+        situation.passing = not_passing.or(situation.passing);
         loop {
             let choice = handover::choose(asked, &situation)?;
             match self.prepare(&choice, old).await {
@@ -138,7 +141,6 @@ impl Proxy {
                 Ok(window) => return Ok(window),
                 Err(error) => refused = refused.or(Some(error)),
             }
-            sweep_firewall(self.inspector.files(), &chain).await;
         }
         let nothing = || FirewallError::Queue(std::io::ErrorKind::Unsupported.into());
         Err(refused.unwrap_or_else(nothing).into())
@@ -192,7 +194,7 @@ pub(super) async fn sweep_firewall(files: &Files, chain: &str) {
 }
 
 /// Why a process of the configuration `text` cannot listen beside another on the same ports.
-fn sharing_obstacle(text: &str) -> Option<String> {
+pub(super) fn sharing_obstacle(text: &str) -> Option<String> {
     let is_forbidden = text
         .lines()
         .any(|line| line.split_whitespace().next() == Some("noreuseport"));

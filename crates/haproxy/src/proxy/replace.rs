@@ -9,10 +9,10 @@ use hafleet_model::spec::{Finding, Findings};
 use rustix::process::Signal;
 
 use super::adopt::Current;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, sharing_obstacle};
 use super::{ApplyError, Proxy, VerifyError, error_chain, verify};
 use crate::binary::Binary;
-use crate::handover::{self, ARMED, FirewallError, HandoverError, Strategy};
+use crate::handover::{self, ARMED, FirewallError, HandoverChoice, HandoverError, Strategy};
 use crate::plan::Known;
 use crate::process::{Launch, ProcessId, StartError, find_by_config, find_ours, launch, strangers};
 use crate::render::Rendered;
@@ -94,16 +94,31 @@ impl Proxy {
         old: Option<Current>,
     ) -> Result<Option<String>, ApplyError> {
         let prepared = match &old {
-            Some(old) => Some(self.prepare_handover(old, &next.text).await?),
+            Some(old) => Some(self.prepare_handover(old, &next.text, None).await?),
             None => None,
         };
+        let may_stop = prepared.as_ref().is_some_and(|prepared| {
+            let is_choosing = self.inspector.settings().handover == HandoverChoice::Auto;
+            let is_passing = prepared.choice.strategy == Strategy::PassFds;
+            is_choosing && is_passing && sharing_obstacle(&next.text).is_some()
+        });
         self.inspector.files().replace_config(&next.text)?;
-        let replaced = match (prepared, old) {
+        let mut replaced = match (prepared, &old) {
             (Some(prepared), Some(old)) if prepared.choice.stops_first => {
-                self.replace_stopped(next, &old, prepared).await
+                self.replace_stopped(next, old, prepared).await
             }
-            (prepared, old) => self.replace_beside(next, prepared.zip(old)).await,
+            (prepared, old) => self.replace_beside(next, prepared.zip(old.as_ref())).await,
         };
+        // Not every socket finds its place in the new process, and here none may be opened beside.
+        if let (Err(ApplyError::Start(StartError::Refused(words))), Some(old), true) =
+            (&replaced, &old, may_stop)
+        {
+            let why = format!("the new process did not take them: {words}");
+            replaced = match self.prepare_handover(old, &next.text, Some(why)).await {
+                Ok(prepared) => self.replace_stopped(next, old, prepared).await,
+                Err(error) => Err(error.into()),
+            };
+        }
         if replaced.is_err() {
             self.restore_file();
         }
@@ -114,7 +129,7 @@ impl Proxy {
     async fn replace_beside(
         &mut self,
         next: &Next<'_>,
-        before: Option<(Prepared, Current)>,
+        before: Option<(Prepared, &Current)>,
     ) -> Result<Option<String>, ApplyError> {
         let passing = before
             .as_ref()

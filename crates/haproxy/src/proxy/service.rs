@@ -26,7 +26,7 @@ impl Proxy {
         old: Option<Current>,
     ) -> Result<Option<String>, ApplyError> {
         let mut prepared = match &old {
-            Some(old) => Some(self.prepare_handover(old, &next.text).await?),
+            Some(old) => Some(self.prepare_handover(old, &next.text, None).await?),
             None => None,
         };
         self.inspector.files().replace_config(&next.text)?;

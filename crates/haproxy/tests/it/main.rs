@@ -9,6 +9,8 @@ mod checking;
 mod drop_syn;
 mod equality;
 mod failing;
+mod firewall;
+mod handover;
 mod reloading;
 mod routing;
 mod sandbox;

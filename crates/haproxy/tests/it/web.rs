@@ -168,3 +168,81 @@ impl Traffic {
         self.clients.join_all().await.concat()
     }
 }
+
+/// Clients that ask again and again on a connection that they keep, as long as the server does.
+///
+/// A client whose connection was closed between two requests opens another; one whose request was under way lost it.
+pub(crate) struct KeptAlive {
+    clients: JoinSet<Vec<String>>,
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+}
+
+impl KeptAlive {
+    /// Begins `clients` clients of `to`.
+    pub(crate) fn begin(to: SocketAddr, clients: usize) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let mut set = JoinSet::new();
+        for _ in 0..clients {
+            let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+            set.spawn(async move {
+                let mut failures = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let kept = keep_asking(to, &is_over, &answered);
+                    if let Err(error) = kept.await {
+                        failures.push(error.to_string());
+                    }
+                }
+                failures
+            });
+        }
+        Self {
+            clients: set,
+            is_over,
+            answered,
+        }
+    }
+
+    /// Waits until `more` requests than now were answered.
+    pub(crate) async fn flows(&self, more: u64) {
+        let goal = self.answered.load(Ordering::Relaxed) + more;
+        crate::sandbox::until("requests are answered", async || {
+            self.answered.load(Ordering::Relaxed) >= goal
+        })
+        .await;
+    }
+
+    /// Stops the clients; what failed.
+    pub(crate) async fn end(self) -> Vec<String> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.clients.join_all().await.concat()
+    }
+}
+
+/// Asks on one connection until the server says that it closes it.
+async fn keep_asking(to: SocketAddr, is_over: &AtomicBool, answered: &AtomicU64) -> io::Result<()> {
+    let mut stream = TcpStream::connect(to).await?;
+    while !is_over.load(Ordering::Relaxed) {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await?;
+        let mut bytes = Vec::new();
+        // The application's answers have a body of one byte.
+        while !bytes.iter().rev().skip(1).copied().take(4).eq(*b"\n\r\n\r") {
+            if stream.read_buf(&mut bytes).await? == 0 {
+                break;
+            }
+        }
+        let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        if !head.starts_with("http/1.1 200") {
+            return Err(io::Error::other(format!("no answer: {head:?}")));
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        if head.contains("connection: close") {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}

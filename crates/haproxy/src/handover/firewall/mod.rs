@@ -27,7 +27,7 @@ pub(super) use recent::RecentRules;
 /// How long an armed rule matches, if nobody disarms it: the kernel's own limit on the window.
 pub(crate) const ARMED: Duration = Duration::from_secs(2);
 
-/// How long one call of a firewall's program may take; iptables waits half of that for its lock.
+/// How long one call of a firewall's program may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Which program puts rules into the firewall.

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use super::{ARMED, FirewallError, Target, call};
 
+/// How long a call waits for the firewall's lock, should another program hold it.
+const LOCK_SECS: &str = "3";
+
 /// The rules of both families.
 #[derive(Debug, Clone)]
 pub(crate) struct RecentRules {
@@ -47,7 +50,11 @@ impl RecentRules {
         target: Target,
         sockets: &[SocketAddr],
     ) -> Result<Self, FirewallError> {
-        Self::remove(programs, chain).await;
+        if !Self::remove(programs, chain).await {
+            // Said in the program's own words by the first call that changes something.
+            let [first, _] = both(programs);
+            first.call(&["-N", chain]).await?;
+        }
         let mut families = Vec::new();
         for family in both(programs) {
             let places: BTreeSet<_> = sockets
@@ -95,11 +102,12 @@ impl RecentRules {
 
     /// Removes the rules and the chain of a node; whether nothing is left.
     pub(super) async fn remove(programs: [&'static str; 2], chain: &str) -> bool {
-        let mut is_clean = true;
         for family in both(programs) {
-            is_clean &= family.remove(chain).await;
+            if !family.remove(chain).await {
+                return false;
+            }
         }
-        is_clean
+        true
     }
 }
 
@@ -159,7 +167,7 @@ impl Family {
 
     async fn call(self, arguments: &[&str]) -> Result<(), FirewallError> {
         // The one program that has a lock waits for it; the other takes the words and does not mind.
-        let words: Vec<_> = ["-w", "5"].iter().chain(arguments).copied().collect();
+        let words: Vec<_> = ["-w", LOCK_SECS].iter().chain(arguments).copied().collect();
         call(self.program, &words, "").await.map(|_| ())
     }
 }
