@@ -119,8 +119,14 @@ impl Proxy {
     /// is again the one that runs.
     fn mend(&mut self) -> Result<(), ApplyError> {
         adopt::mend_file(self.inspector.files())?;
+        self.retire_strays();
+        Ok(())
+    }
+
+    /// Tells processes of ours to finish that nobody knows of: an agent before us died while it started them.
+    pub(super) fn retire_strays(&mut self) {
         if self.inspector.settings().process.is_service() {
-            return Ok(());
+            return;
         }
         let current = self
             .current
@@ -133,7 +139,6 @@ impl Proxy {
                 self.retire(found.process, found.generation);
             }
         }
-        Ok(())
     }
 
     /// Counts `process` among the old ones, for as long as its configuration allows.

@@ -76,7 +76,10 @@ impl Proxy {
         prepare::sweep_firewall(&files, &chain).await;
         let adopted = match settings.process.is_service() {
             true => adopt::adopt_service(&files)?,
-            false => adopt::adopt(&files).await?,
+            false => {
+                prepare::spare_strays(&files, settings.handover);
+                adopt::adopt(&files).await?
+            }
         };
         let certificates = Certificates::open(files.dir())?;
         let (current, watched) = watch::channel(adopted.current);
@@ -151,6 +154,7 @@ impl Proxy {
     pub async fn observe(&mut self) -> DataPlane {
         self.old.look_after();
         self.find_again().await;
+        self.retire_strays();
         let current = self.current.borrow().clone();
         let mut report = DataPlane {
             health: if self.was_applied {

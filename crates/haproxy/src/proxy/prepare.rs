@@ -10,7 +10,7 @@ use crate::handover::{
     self, Choice, Firewall, FirewallChoice, FirewallError, HandoverChoice, HandoverError, Manner,
     Situation, Strategy, Window,
 };
-use crate::process::listening;
+use crate::process::{find_ours, listening};
 use crate::runtime::RuntimeSocket;
 
 /// A handover that can begin.
@@ -190,6 +190,15 @@ pub(super) async fn sweep_firewall(files: &Files, chain: &str) {
         tracing::warn!(
             "rules of a handover, which stop nothing any more, could not be removed yet"
         );
+    }
+}
+
+/// Where an agent died in the middle of a handover, one of two processes is about to be ended without one: what waits in its
+/// sockets goes to the other, if the kernel can be had for it.
+pub(super) fn spare_strays(files: &Files, asked: HandoverChoice) {
+    let may_migrate = matches!(asked, HandoverChoice::Auto | HandoverChoice::Migrate);
+    if may_migrate && find_ours(files).len() > 1 {
+        let _ = handover::enable_migration();
     }
 }
 

@@ -7,6 +7,7 @@ mod certificates;
 mod changing;
 mod checking;
 mod drop_syn;
+mod dying;
 mod equality;
 mod failing;
 mod firewall;
