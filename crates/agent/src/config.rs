@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
-use hafleet_haproxy::HandoverChoice;
+use hafleet_haproxy::{FirewallChoice, HandoverChoice, ProcessMode};
 use hafleet_identity::IdentityFiles;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::TimeSpan;
@@ -65,8 +65,16 @@ pub struct HaproxyConfig {
     pub certificate_dir: PathBuf,
     /// Where runtime sockets are put; their paths have to be short.
     pub runtime_dir: PathBuf,
+    /// Who starts it.
+    pub process: ProcessMode,
+    /// Where it reads its configuration, if a service starts it.
+    pub config_file: Option<PathBuf>,
+    /// Where its master can be asked about reloads, if it has one.
+    pub master_socket: Option<PathBuf>,
     /// How a new process takes over from the old one.
     pub handover: HandoverChoice,
+    /// Which firewall is used where the handover needs one.
+    pub firewall: FirewallChoice,
     /// The least time from one reload to the next; some jitter is added. Changes meanwhile are taken together.
     pub reload_min_interval: TimeSpan,
     /// How long new connections settle before an old process is told to finish, where the handover needs that.
@@ -147,9 +155,79 @@ struct HaproxySection {
     address: Option<IpAddr>,
     certificate_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
+    process: ProcessName,
+    unit: Option<String>,
+    script: Option<PathBuf>,
+    reload_command: Option<Vec<String>>,
+    start_command: Option<Vec<String>>,
+    config_file: Option<PathBuf>,
+    master_socket: Option<PathBuf>,
     handover: HandoverChoice,
+    firewall: FirewallChoice,
     reload_min_interval: Option<TimeSpan>,
     settle: Option<TimeSpan>,
+}
+
+/// The values of `haproxy.process`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProcessName {
+    #[default]
+    Own,
+    Systemd,
+    Sysvinit,
+    Command,
+}
+
+impl HaproxySection {
+    /// Who starts HAProxy; each key that does not belong to the mode, or lacks, is a fault.
+    fn process(&self, faults: &mut Vec<String>) -> ProcessMode {
+        let name = self.process;
+        let mut belongs = |key: &str, is_given: bool, to: ProcessName| {
+            if is_given && name != to {
+                let mode = format!("{to:?}").to_lowercase();
+                faults.push(format!(
+                    "haproxy.{key}: it is for process = \"{mode}\" only"
+                ));
+            }
+        };
+        belongs("unit", self.unit.is_some(), ProcessName::Systemd);
+        belongs("script", self.script.is_some(), ProcessName::Sysvinit);
+        let has_reload = self.reload_command.is_some();
+        belongs("reload_command", has_reload, ProcessName::Command);
+        let has_start = self.start_command.is_some();
+        belongs("start_command", has_start, ProcessName::Command);
+        if name != ProcessName::Own && self.config_file.is_none() {
+            faults.push(
+                "haproxy.config_file: it is required: where the service reads its configuration, such as \"/etc/haproxy/haproxy.cfg\""
+                    .into(),
+            );
+        }
+        match name {
+            ProcessName::Own => ProcessMode::Own,
+            ProcessName::Systemd => ProcessMode::Systemd {
+                unit: self.unit.clone().unwrap_or("haproxy.service".into()),
+            },
+            ProcessName::Sysvinit => ProcessMode::Sysvinit {
+                script: self
+                    .script
+                    .clone()
+                    .unwrap_or_else(|| PathBuf::from("/etc/init.d/haproxy")),
+            },
+            ProcessName::Command => {
+                if !has_reload {
+                    faults.push(
+                        "haproxy.reload_command: it is required: a list of the program and its arguments"
+                            .into(),
+                    );
+                }
+                ProcessMode::Command {
+                    reload: self.reload_command.clone().unwrap_or_default(),
+                    start: self.start_command.clone(),
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -241,6 +319,7 @@ impl File {
                 ));
             }
         }
+        let process = self.haproxy.process(&mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
                 faults
@@ -266,7 +345,11 @@ impl File {
                     .haproxy
                     .runtime_dir
                     .unwrap_or_else(|| self.data_dir.join("run")),
+                process,
+                config_file: self.haproxy.config_file,
+                master_socket: self.haproxy.master_socket,
                 handover: self.haproxy.handover,
+                firewall: self.haproxy.firewall,
                 reload_min_interval: self
                     .haproxy
                     .reload_min_interval

@@ -275,7 +275,11 @@ fn settings(config: &Config) -> Settings {
     let directory = config.data_dir.join("haproxy");
     Settings {
         binary: config.haproxy.binary.clone(),
+        process: config.haproxy.process.clone(),
+        config_file: config.haproxy.config_file.clone(),
+        master_socket: config.haproxy.master_socket.clone(),
         handover: config.haproxy.handover,
+        firewall: config.haproxy.firewall,
         settle: config.haproxy.settle.duration(),
         ..Settings::new(
             config.node_context(),

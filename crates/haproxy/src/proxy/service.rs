@@ -7,12 +7,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hafleet_model::spec::{Finding, Findings};
+
 use super::adopt::Current;
 use super::prepare::Prepared;
 use super::replace::{CLOSE_DEADLINE, Next, words};
 use super::{ApplyError, Inspector, Proxy, error_chain, verify};
 use crate::handover::{ARMED, FirewallError, settle_time};
-use crate::process::{ProcessId, ServiceError, call_service, find_by_config, listening};
+use crate::process::{
+    ProcessId, ServiceError, StartError, call_service, find_by_config, listening,
+};
 use crate::runtime::{Command, RuntimeSocket};
 
 /// How long a master or a process may take to answer while it is waited for.
@@ -25,6 +29,7 @@ impl Proxy {
         next: &Next<'_>,
         old: Option<Current>,
     ) -> Result<Option<String>, ApplyError> {
+        refuse_foreign_addresses(next)?;
         let mut prepared = match &old {
             Some(old) => Some(self.prepare_handover(old, &next.text, None).await?),
             None => None,
@@ -197,6 +202,23 @@ impl Inspector {
         let ours = self.service_processes();
         ours.into_iter().find(|process| process.pid == info.pid)
     }
+}
+
+/// Refuses listeners on addresses that are not this machine's. A start that fails at them pauses the process that serves
+/// for about 2 s where a service uses `-sf`.
+fn refuse_foreign_addresses(next: &Next<'_>) -> Result<(), StartError> {
+    let findings = next.rendered.listeners().iter().filter_map(|listener| {
+        let address = listener.address?;
+        let error = std::net::TcpListener::bind((address, 0)).err()?;
+        let path = next.rendered.origin_of_listener(listener).unwrap_or("");
+        let message = format!("{address} cannot be listened on: {error}");
+        Some(Finding::new(path, message))
+    });
+    let findings: Vec<_> = findings.collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(StartError::Refused(Findings(findings)))
 }
 
 /// The number in `[failed: 1]` of the master's line (Management Guide, section 9.4.1); 0 where there is none.

@@ -15,4 +15,5 @@ mod handover;
 mod reloading;
 mod routing;
 mod sandbox;
+mod services;
 mod web;
