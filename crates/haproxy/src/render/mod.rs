@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hafleet_model::spec::{Finding, Findings};
+use hafleet_model::spec::{BindAddress, Finding, Findings};
 use hafleet_model::{Digest, Spec, report::NodeContext};
 
 use lines::{Built, Lines};
@@ -244,6 +244,7 @@ fn render_text(
         let text = template::expand(source, spec, node, held)?;
         return no_nul("template", &text).map(|()| Rendered::from_text(&text, "template"));
     }
+    no_double_bind(spec, node)?;
     let mut lines = Lines::default();
     process::global(&mut lines, &spec.global);
     process::defaults(&mut lines, &spec.defaults);
@@ -295,6 +296,30 @@ fn digest(body: &str, maps: &[RenderedMap]) -> Digest {
             .push_str(&format!("\0{}\0{}", map.name, map.text()));
     }
     Digest::of(all.as_bytes())
+}
+
+/// Refuses two binds that are one on this node, since `node` stands for an address that another bind names. HAProxy
+/// would take both and spread connections over the two frontends.
+fn no_double_bind(spec: &Spec, node: &NodeContext) -> Result<(), RenderError> {
+    let mut taken = BTreeMap::new();
+    for (index, frontend) in spec.frontends.iter().enumerate() {
+        for (bind_index, bind) in frontend.binds.iter().enumerate() {
+            let path = format!("frontends[{index}].binds[{bind_index}]");
+            let address = match bind.address {
+                BindAddress::Any => continue,
+                BindAddress::Node => node.address,
+                BindAddress::Ip(address) => address,
+            };
+            if let Some(first) = taken.insert((address, bind.port), path.clone()) {
+                let message = format!(
+                    "on node {} this is {address} port {}, which {first} binds already",
+                    node.id, bind.port
+                );
+                return Err(Findings::from(Finding::new(path, message)).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn no_nul(path: &str, text: &str) -> Result<(), RenderError> {

@@ -394,3 +394,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn binds_that_are_one_on_a_node_are_refused_there() {
+    let text = "version: 1\nfrontends:\n\
+        - {name: a, binds: [{address: node, port: 80}], default_backend: x}\n\
+        - {name: b, binds: [{address: 192.0.2.10, port: 80}], default_backend: x}\n\
+        backends: [{name: x}]\n";
+    let spec = hafleet_model::spec::load(text).unwrap().spec;
+    let findings = render(&spec, &node()).unwrap_err().0;
+    assert_eq!(findings.0[0].path, "frontends[1].binds[0]");
+    assert!(
+        findings.0[0].message.contains("192.0.2.10 port 80"),
+        "{findings}"
+    );
+    let elsewhere = NodeContext {
+        address: "192.0.2.11".parse().unwrap(),
+        ..node()
+    };
+    assert!(render(&spec, &elsewhere).is_ok());
+}
