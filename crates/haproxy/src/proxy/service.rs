@@ -4,10 +4,14 @@
 //! Each generation has a runtime socket of its own, so that whoever answers there runs the new configuration. That is all
 //! that counts: a reload that fails inside a master (SIGUSR2) ends in success for everyone who sent the signal.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use hafleet_model::spec::{Finding, Findings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use super::adopt::Current;
 use super::prepare::Prepared;
@@ -17,10 +21,13 @@ use crate::handover::{ARMED, FirewallError, settle_time};
 use crate::process::{
     ProcessId, ServiceError, StartError, call_service, find_by_config, listening,
 };
-use crate::runtime::{Command, RuntimeSocket};
+use crate::runtime::RuntimeSocket;
 
 /// How long a master or a process may take to answer while it is waited for.
 const ANSWER: Duration = Duration::from_millis(500);
+
+/// The most that is read of a master's answer, in bytes; a line for each process.
+const MAX_REPLY: u64 = 64 * 1024;
 
 impl Proxy {
     /// Has the service take the new configuration. Returns how it handed over.
@@ -183,9 +190,8 @@ impl Proxy {
     /// How many reloads the master has seen fail since the last that did not (`show proc`); none where it is not asked.
     async fn failed_reloads(&self) -> Option<u32> {
         let path = self.inspector.settings().master_socket.as_ref()?;
-        let socket = RuntimeSocket::new(path).with_deadline(ANSWER);
-        let reply = socket.ask(&Command::fixed("show proc")).await.ok()?;
-        failed_reloads(&reply)
+        let asked = tokio::time::timeout(ANSWER, ask_master(path)).await;
+        failed_reloads(&asked.ok()?.ok()?)
     }
 }
 
@@ -202,6 +208,16 @@ impl Inspector {
         let ours = self.service_processes();
         ours.into_iter().find(|process| process.pid == info.pid)
     }
+}
+
+/// `show proc`. Unlike a process, a master answers until the client has said that it asks no more.
+async fn ask_master(path: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path).await?;
+    stream.write_all(b"show proc\n").await?;
+    stream.shutdown().await?;
+    let mut reply = Vec::new();
+    stream.take(MAX_REPLY).read_to_end(&mut reply).await?;
+    Ok(String::from_utf8_lossy(&reply).into_owned())
 }
 
 /// Refuses listeners on addresses that are not this machine's. A start that fails at them pauses the process that serves
