@@ -7,7 +7,10 @@ use hafleet_haproxy::{ApplyError, HandoverChoice, Proxy};
 use hafleet_model::report::{Change, DataPlaneHealth};
 use rustix::process::Signal;
 
-use crate::sandbox::{Home, apply, is_running, kill, rendered, revision, sandboxed, until};
+use crate::sandbox::{
+    Home, apply, is_running, kill, rendered, revision, sandboxed, sandboxed_as_root, settings_in,
+    until,
+};
 use crate::web::{Traffic, application, who};
 
 fn web() -> SocketAddr {
@@ -231,5 +234,131 @@ fn a_handover_that_cannot_be_had_is_refused_before_anything_is_touched() {
         );
         assert!(is_running(first.pid));
         assert_eq!(who(web(), "x", "/").await, "a");
+    });
+}
+
+/// A directory of 1 MB, in which a disk that is full can be had.
+fn small_disk(home: &Home) -> std::path::PathBuf {
+    let dir = home.path().join("small");
+    std::fs::create_dir(&dir).unwrap();
+    let mut mount = std::process::Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+        .arg(&dir);
+    assert!(mount.status().unwrap().success());
+    dir
+}
+
+/// What must be so after an apply that failed with `error`: the same process, file and revision, and clients that notice
+/// nothing.
+async fn nothing_changed(proxy: &mut Proxy, config: &std::path::Path, before: &str, pid: u32) {
+    assert_eq!(std::fs::read_to_string(config).unwrap(), before);
+    assert_eq!(proxy.applied_revision(), Some(revision(1)));
+    let seen = proxy.observe().await;
+    assert_eq!((seen.health, seen.pid), (DataPlaneHealth::Up, Some(pid)));
+    assert_eq!(who(web(), "x", "/").await, "a");
+}
+
+#[test]
+fn a_full_disk_costs_nothing() {
+    sandboxed_as_root(async || {
+        let home = Home::new();
+        let dir = small_disk(&home);
+        let mut proxy = Proxy::open(settings_in(&dir)).await.unwrap();
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let config = dir.join("haproxy.cfg");
+        let before = std::fs::read_to_string(&config).unwrap();
+        let traffic = Traffic::begin(web(), 4);
+        // All that is left is taken, byte by byte at the end.
+        let filled = std::process::Command::new("sh")
+            .args(["-c", "cat /dev/zero > full; true"])
+            .current_dir(&dir)
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(filled.unwrap().success());
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8081}"));
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        let is_typed = matches!(error, ApplyError::Files(_) | ApplyError::Tool(_));
+        assert!(is_typed && !error.is_permanent(), "{error}");
+        nothing_changed(&mut proxy, &config, &before, first.pid).await;
+        std::fs::remove_file(dir.join("full")).unwrap();
+        let applied = proxy.apply(&wanted, revision(2)).await.unwrap();
+        assert_eq!(applied.change, Change::Reload);
+        assert_eq!(traffic.end().await, Vec::<String>::new());
+        proxy.stop(Duration::from_secs(2)).await;
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_written_costs_nothing() {
+    sandboxed_as_root(async || {
+        let home = Home::new();
+        let dir = small_disk(&home);
+        let mut proxy = Proxy::open(settings_in(&dir)).await.unwrap();
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let config = dir.join("haproxy.cfg");
+        let before = std::fs::read_to_string(&config).unwrap();
+        let remount = |how: &str| {
+            let mut mount = std::process::Command::new("chattr");
+            mount.arg(how).arg(&dir);
+            mount.status().is_ok_and(|status| status.success())
+        };
+        if !remount("+i") {
+            eprintln!("skipped: chattr cannot make a directory immutable here");
+            return;
+        }
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8081}"));
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        let is_typed = matches!(error, ApplyError::Files(_) | ApplyError::Tool(_));
+        assert!(is_typed, "{error}");
+        assert!(remount("-i"));
+        nothing_changed(&mut proxy, &config, &before, first.pid).await;
+        proxy.stop(Duration::from_secs(2)).await;
+    });
+}
+
+#[test]
+fn a_program_that_was_replaced_is_used_or_refused() {
+    sandboxed(async || {
+        let home = Home::new();
+        let program = home.path().join("haproxy");
+        let replace = |text: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+            let next = home.path().join("next");
+            std::fs::write(&next, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::rename(&next, &program).unwrap();
+        };
+        let real = "exec haproxy \"$@\"";
+        replace(real);
+        let mut settings = home.settings();
+        settings.binary = Some(program.clone());
+        let mut proxy = Proxy::open(settings).await.unwrap();
+        let a = application("a").await;
+        let first = apply(&mut proxy, &spec(a, ""), 1).await;
+        let before = home.config();
+        let config = home.path().join("haproxy.cfg");
+        let wanted = rendered(&proxy, &spec(a, ", {port: 8081}"));
+
+        replace("echo 'HA-Proxy version 1.8.0 2017/11/26'");
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        assert!(matches!(error, ApplyError::Binary(_)), "{error}");
+        nothing_changed(&mut proxy, &config, &before, first.pid).await;
+
+        // One that passes the check, listens, and dies at once.
+        let dying = "case \"$*\" in *-v*|*-c*) exec haproxy \"$@\";; esac\nhaproxy \"$@\" && kill -9 $(cat \"$5\")";
+        replace(dying);
+        let error = proxy.apply(&wanted, revision(2)).await.unwrap_err();
+        let is_typed = matches!(error, ApplyError::Start(_) | ApplyError::Verify(_));
+        assert!(is_typed, "{error}");
+        nothing_changed(&mut proxy, &config, &before, first.pid).await;
+
+        let newer = "case \"$1\" in -v) echo 'HAProxy version 2.8.1 2023/07/03';; *) exec haproxy \"$@\";; esac";
+        replace(newer);
+        let applied = proxy.apply(&wanted, revision(2)).await.unwrap();
+        assert_eq!(applied.change, Change::Reload);
+        proxy.stop(Duration::from_secs(2)).await;
     });
 }
