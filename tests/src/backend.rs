@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::namespace::Namespace;
 use crate::request::runtime;
@@ -22,6 +24,11 @@ pub struct Backend {
 impl Backend {
     /// Starts one in `namespace`; it listens when this returns.
     pub fn start(namespace: &Namespace, address: SocketAddr, name: &str) -> Self {
+        Self::slow(namespace, address, name, Duration::ZERO)
+    }
+
+    /// Starts one that takes `delay` for each answer.
+    pub fn slow(namespace: &Namespace, address: SocketAddr, name: &str, delay: Duration) -> Self {
         let listener = namespace.run(|| std::net::TcpListener::bind(address));
         let listener = listener.unwrap_or_else(|error| panic!("a server on {address}: {error}"));
         listener
@@ -37,7 +44,7 @@ impl Backend {
                 let listener =
                     TcpListener::from_std(listener).expect("a listener of this thread's runtime");
                 tokio::select! {
-                    () = serve(listener, answer.into_bytes().into()) => {}
+                    () = serve(listener, answer.into_bytes().into(), delay) => {}
                     _ = stopped => {}
                 }
             });
@@ -64,19 +71,19 @@ impl Drop for Backend {
     }
 }
 
-async fn serve(listener: TcpListener, answer: Arc<[u8]>) {
+async fn serve(listener: TcpListener, answer: Arc<[u8]>, delay: Duration) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             let answer = Arc::clone(&answer);
             tokio::spawn(async move {
                 // The other side may leave at any time.
-                let _ = converse(stream, &answer).await;
+                let _ = converse(stream, &answer, delay).await;
             });
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, answer: &[u8], delay: Duration) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (mut pending, mut buffer) = (Vec::new(), [0_u8; 4096]);
     loop {
@@ -87,6 +94,9 @@ async fn converse(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
         pending.extend_from_slice(&buffer[..length]);
         while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             let head: Vec<u8> = pending.drain(..end + 4).collect();
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
             stream.write_all(answer).await?;
             if String::from_utf8_lossy(&head)
                 .to_ascii_lowercase()

@@ -5,11 +5,12 @@
 //! What a test sees, it sees as users do: through the `hafleet` command and through requests to each HAProxy.
 //!
 //! - [`machine`]: what a test needs of the machine, and what it says when that is missing.
-//! - [`namespace`] and [`network`]: namespaces, the switch between them, and cuts.
+//! - [`namespace`], [`network`] and [`delay`]: namespaces, the switch between them, cuts, and paths that take time.
 //! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and the faults.
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
 //! - [`certificate`]: certificates of the traffic, and what clients are shown.
-//! - [`backend`], [`request`], [`load`]: servers, single requests, and requests at a steady rate.
+//! - [`backend`], [`request`], [`load`], [`kept`]: servers, single requests, requests at a steady rate, and clients
+//!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
@@ -30,8 +31,10 @@ pub mod backend;
 pub mod certificate;
 pub mod client;
 pub mod deadline;
+pub mod delay;
 pub mod demo;
 pub mod fleet;
+pub mod kept;
 pub mod load;
 pub mod machine;
 pub mod namespace;

@@ -80,7 +80,7 @@ impl Drop for Load {
 }
 
 async fn run(plan: Plan, stopped: &AtomicBool) -> Outcome {
-    let mut outcome = Outcome::new();
+    let mut outcome = Outcome::default();
     let mut under_way = JoinSet::new();
     let (begun, interval) = (Instant::now(), Duration::from_secs(1) / plan.rate);
     for (number, target) in plan.targets.iter().cycle().enumerate() {
@@ -103,8 +103,8 @@ async fn run(plan: Plan, stopped: &AtomicBool) -> Outcome {
     outcome
 }
 
-impl Outcome {
-    fn new() -> Self {
+impl Default for Outcome {
+    fn default() -> Self {
         let latency =
             Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that are in order");
         Self {
@@ -113,7 +113,9 @@ impl Outcome {
             latency,
         }
     }
+}
 
+impl Outcome {
     fn count(&mut self, (result, took): (Result<(), Fault>, Duration)) {
         match result {
             Ok(()) => self
@@ -121,6 +123,17 @@ impl Outcome {
                 .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
             Err(fault) => *self.faults.entry(fault).or_default() += 1,
         }
+    }
+
+    /// Counts the requests of `other` too.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        self.latency
+            .add(&other.latency)
+            .expect("both have the same bounds");
     }
 
     /// Requests that failed in any way.

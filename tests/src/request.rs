@@ -101,7 +101,8 @@ async fn attempt(address: SocketAddr, path: &str) -> Result<Answer, Fault> {
     read(&bytes)
 }
 
-fn read(bytes: &[u8]) -> Result<Answer, Fault> {
+/// The answer in `bytes`, which is [`Fault::Truncated`] as long as some of it is missing.
+pub(crate) fn read(bytes: &[u8]) -> Result<Answer, Fault> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").ok_or(Fault::Truncated)?;
     let status = head

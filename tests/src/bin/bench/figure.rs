@@ -34,6 +34,25 @@ impl Figure {
         }
     }
 
+    /// A figure that must be `limit` or more.
+    pub(crate) fn over(name: &str, value: f64, unit: &'static str, limit: f64) -> Self {
+        Self {
+            must: Some(format!(">= {limit}")),
+            ok: value >= limit,
+            ..Self::plain(name, value, unit)
+        }
+    }
+
+    /// A figure that could not be measured: it has no value, and misses what it must reach.
+    pub(crate) fn missing(name: &str, unit: &'static str, why: &str) -> Self {
+        Self {
+            must: Some("be measured".to_owned()),
+            ok: false,
+            ..Self::plain(name, f64::NAN, unit)
+        }
+        .beside(why)
+    }
+
     /// A figure that must be `wanted`.
     pub(crate) fn exactly(name: &str, value: f64, unit: &'static str, wanted: f64) -> Self {
         let ok = (value - wanted).abs() < f64::EPSILON;

@@ -12,6 +12,7 @@
 
 mod failover;
 mod figure;
+mod node;
 mod reloads;
 mod rest;
 mod served;
@@ -36,6 +37,9 @@ struct Arguments {
     /// Divide the number of rounds by this, for a quick look; the figures then prove nothing
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     divide: u32,
+    /// Reloads for each strategy and round trip of the group `node`
+    #[arg(long, env = "RELOADS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    reloads: u32,
 }
 
 /// What can be measured on its own.
@@ -43,28 +47,32 @@ struct Arguments {
 enum Group {
     /// Three nodes on this machine: writes, reloads, failover, rest
     Fleet,
+    /// One node: reloads with each strategy at a real round trip, runtime changes, many servers
+    Node,
 }
 
 impl Group {
-    const ALL: [Self; 1] = [Self::Fleet];
+    const ALL: [Self; 2] = [Self::Fleet, Self::Node];
 
-    fn measure(self, divide: u32) -> Vec<Figure> {
+    fn measure(self, arguments: &Arguments) -> Vec<Figure> {
+        let rounds = |full: u32| (full / arguments.divide).max(1);
         match self {
-            Self::Fleet => {
-                let rounds = |full: u32| (full / divide).max(1);
-                [
-                    served::measure(rounds(100)),
-                    reloads::measure(rounds(100)),
-                    failover::measure(rounds(20)),
-                    rest::measure(),
-                ]
-                .concat()
-            }
+            Self::Fleet => [
+                served::measure(rounds(100)),
+                reloads::measure(rounds(100)),
+                failover::measure(rounds(20)),
+                rest::measure(),
+            ]
+            .concat(),
+            Self::Node => node::measure(rounds(arguments.reloads)),
         }
     }
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(node::HELPER) {
+        return node::run_helper();
+    }
     let arguments = Arguments::parse();
     if !hafleet_tests::can_make_namespaces() {
         return ExitCode::from(2);
@@ -75,7 +83,7 @@ fn main() -> ExitCode {
         .map_or_else(|| Group::ALL.to_vec(), |group| vec![group]);
     let figures: Vec<_> = groups
         .into_iter()
-        .flat_map(|group| group.measure(arguments.divide))
+        .flat_map(|group| group.measure(&arguments))
         .collect();
     print!("\n{}", figure::table(&figures));
     let text = serde_json::to_string_pretty(&figures).expect("figures are plain values");

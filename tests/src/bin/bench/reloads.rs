@@ -134,7 +134,7 @@ fn handover(fleet: &Fleet) -> String {
     clippy::cast_precision_loss,
     reason = "counts of requests are far below 2^52"
 )]
-fn count(requests: u64) -> f64 {
+pub(crate) fn count(requests: u64) -> f64 {
     requests as f64
 }
 
