@@ -12,6 +12,7 @@ use hafleet_model::{Digest, Revision};
 use rustix::process::Signal;
 
 use super::adopt::Current;
+use super::leaving::Leaving;
 use super::{ApplyError, Proxy, adopt, error_chain};
 use crate::plan::Plan;
 use crate::process::{AppliedState, ProcessId, find_ours, write_applied};
@@ -59,6 +60,8 @@ impl Proxy {
             let replaced = self.replace(rendered, revision).await;
             self.forget_state();
             handover = replaced?;
+            // The new process has none of those that were on their way out of the one before it.
+            self.leaving = Leaving::default();
             self.settle(rendered).await;
         }
         self.was_applied = true;

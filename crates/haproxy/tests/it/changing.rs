@@ -317,3 +317,31 @@ fn one_server_more_in_a_backend_of_a_thousand_is_quick() {
         );
     });
 }
+
+#[test]
+fn ten_thousand_servers_are_rendered_and_planned_quickly() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let at: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let mut text = "version: 1\nbackends:\n".to_owned();
+        for backend in 0..10 {
+            let all: Vec<_> = (0..1000).map(|n| server(&format!("s{n:04}"), at)).collect();
+            text.push_str(&format!(
+                "- {{name: b{backend}, servers: [{}]}}\n",
+                all.join(", ")
+            ));
+        }
+        text.push_str("frontends: [{name: web, binds: [{port: 8080}], default_backend: b0}]\n");
+        apply(&mut proxy, &text, 1).await;
+        let spec = hafleet_model::spec::load(&text).unwrap().spec;
+        let begun = std::time::Instant::now();
+        let wanted = proxy.render(&spec).unwrap();
+        let rendered = begun.elapsed();
+        let plan = proxy.plan(&wanted).await.unwrap();
+        let took = begun.elapsed();
+        assert_eq!(plan.change, Change::Nothing, "{}", plan.reason);
+        eprintln!("10,000 servers: rendered in {rendered:?}, with the plan {took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+}
