@@ -11,7 +11,7 @@ use hafleet_model::spec::{Finding, Findings};
 use tokio::sync::watch;
 
 use super::adopt::Current;
-use super::{PlanError, Settings, running};
+use super::{PlanError, Settings, fit, running};
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
@@ -86,7 +86,8 @@ impl Inspector {
     /// What cannot be rendered, and where in the spec it is.
     pub fn render(&self, spec: &Spec) -> Result<Rendered, RenderError> {
         let held = self.shared.certificates.held();
-        render::render_with(spec, self.node(), self.shared.families, &held)
+        let spec = fit::fit(spec, self.shared.binary.version);
+        render::render_with(&spec, self.node(), self.shared.families, &held)
     }
 
     /// The whole file that `rendered` would become, with its maps as comments, with the runtime socket of the process that runs now; the next

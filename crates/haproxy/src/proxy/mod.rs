@@ -9,6 +9,7 @@ mod apply;
 mod carry;
 mod certificates;
 mod error;
+mod fit;
 mod inspector;
 mod leaving;
 mod old;

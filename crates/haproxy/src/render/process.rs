@@ -26,6 +26,12 @@ pub(super) fn global(lines: &mut Lines, global: &Global) {
         .line("global.hard_stop_after", "hard-stop-after")
         .word(global.hard_stop_after.unwrap_or(HARD_STOP_AFTER))
         .end();
+    if let Some(span) = global.close_spread_time {
+        lines
+            .line("global.close_spread_time", "close-spread-time")
+            .word(span)
+            .end();
+    }
     raw(lines, "global", &global.raw);
 }
 

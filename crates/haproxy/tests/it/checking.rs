@@ -67,7 +67,7 @@ fn every_feature_passes() {
             ", mode: tcp",
             ", mode: tcp, health_check: {type: http}",
         ));
-        specs.push("version: 1\nglobal: {maxconn: 9, threads: 1, user: root, group: root, hard_stop_after: 1h}\ndefaults: {maxconn: 5}\n".into());
+        specs.push("version: 1\nglobal: {maxconn: 9, threads: 1, user: root, group: root, hard_stop_after: 1h, close_spread_time: 10s}\ndefaults: {maxconn: 5}\n".into());
         for text in specs {
             let found = proxy.check(&rendered(&proxy, &text)).await;
             let found = found.unwrap_or_else(|error| {

@@ -24,6 +24,10 @@ pub struct Global {
     /// How long an old process may finish its connections after a reload (`hard-stop-after`). 10m if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_stop_after: Option<TimeSpan>,
+    /// Over how long an old process spreads the closing of its idle connections after a reload (`close-spread-time`, HAProxy
+    /// 2.6 and later; left out for older ones), so that clients do not all connect anew at once. At once if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_spread_time: Option<TimeSpan>,
     /// Further lines of this section, as HAProxy's manual has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub raw: Vec<String>,
