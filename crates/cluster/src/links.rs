@@ -111,6 +111,7 @@ impl Links {
             hurry: Arc::clone(&hurry),
             stop: stop.clone(),
             pause: FIRST_PAUSE,
+            told: None,
         };
         let status = LinkStatus {
             state: LinkState::Connecting,
@@ -209,6 +210,8 @@ struct Runner {
     hurry: Arc<Notify>,
     stop: CancellationToken,
     pause: Duration,
+    /// The last refusal that was told, so that it is told once.
+    told: Option<String>,
 }
 
 impl Runner {
@@ -261,6 +264,7 @@ impl Runner {
             connect_lazy(&self.links.credentials, &target, Expected::Node(peer)).ok()
         });
         tracing::debug!(address = %self.address, ?peer, "connected");
+        self.told = None;
         self.links.set(self.address, |status| {
             *status = LinkStatus {
                 state: LinkState::Connected,
@@ -307,8 +311,8 @@ impl Runner {
         }
     }
 
-    fn fail(&self, error: &ConnectError) {
-        tracing::debug!(address = %self.address, %error, "no connection");
+    fn fail(&mut self, error: &ConnectError) {
+        self.tell(error);
         let now = Instant::now();
         self.links.set(self.address, |status| {
             status.channel = None;
@@ -325,5 +329,21 @@ impl Runner {
                 },
             };
         });
+    }
+
+    /// Says why there is no connection: aloud, and once, when the two sides do not accept each other's certificates,
+    /// since that does not pass by itself.
+    fn tell(&mut self, error: &ConnectError) {
+        let is_refusal = matches!(
+            error,
+            ConnectError::RefusedByUs { .. } | ConnectError::RefusedByThem { .. }
+        );
+        let words = error.to_string();
+        if is_refusal && self.told.as_ref() != Some(&words) {
+            tracing::warn!(address = %self.address, "{words}; both need certificates of one authority and one fleet");
+            self.told = Some(words);
+        } else {
+            tracing::debug!(address = %self.address, "no connection: {words}");
+        }
     }
 }
