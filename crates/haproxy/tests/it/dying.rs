@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 
 use crate::firewall::rules;
-use crate::sandbox::{Home, apply, kill, run, sandboxed_as_root, settings_in, until};
+use crate::sandbox::{Home, apply, is_running, kill, run, sandboxed_as_root, settings_in, until};
 use crate::web::{Traffic, application, who};
 
 /// Where the agent that is to die lives, and how it hands over.
@@ -115,10 +115,15 @@ async fn die_at_every_step(strategy: &str, signal: Signal) {
     proxy.stop(Duration::from_secs(2)).await;
 }
 
+/// HAProxy's processes; the remains of those that ended are none.
 fn processes() -> usize {
-    let names = std::fs::read_dir("/proc").unwrap().flatten();
-    let names = names.filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok());
-    names.filter(|name| name == "haproxy\n").count()
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_haproxy = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "haproxy\n")
+            && is_running(*pid)
+    };
+    pids.filter(is_haproxy).count()
 }
 
 #[test]
