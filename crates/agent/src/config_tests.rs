@@ -93,3 +93,33 @@ fn a_file_that_is_not_there_is_said_to_be_missing() {
         "{error}"
     );
 }
+
+#[test]
+fn a_service_is_named_with_what_belongs_to_it() {
+    let head = "fleet = \"shop\"\naddress = \"192.0.2.1\"\nnode_id = \"lb1\"\n[haproxy]\n";
+    let with = |rest: &str| load(&format!("{head}{rest}"));
+    let file = "config_file = \"/etc/haproxy/haproxy.cfg\"\n";
+    let systemd = with(&format!(
+        "process = \"systemd\"\nfirewall = \"nft\"\n{file}"
+    ))
+    .unwrap();
+    let unit = "haproxy.service".to_owned();
+    assert_eq!(systemd.haproxy.process, ProcessMode::Systemd { unit });
+    assert_eq!(systemd.haproxy.firewall, FirewallChoice::Nft);
+    let words = "process = \"command\"\nreload_command = [\"/opt/a b\", \"$x\"]\n";
+    let command = with(&format!("{words}{file}")).unwrap();
+    let reload = vec!["/opt/a b".to_owned(), "$x".to_owned()];
+    let start = None;
+    assert_eq!(
+        command.haproxy.process,
+        ProcessMode::Command { reload, start }
+    );
+    let refused = |rest: &str, key: &str| {
+        let words = with(rest).unwrap_err();
+        assert!(words.contains(key), "{words}");
+    };
+    refused("process = \"systemd\"\n", "haproxy.config_file");
+    refused("unit = \"x.service\"\n", "haproxy.unit");
+    let no_command = format!("process = \"command\"\n{file}");
+    refused(&no_command, "haproxy.reload_command");
+}
