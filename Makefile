@@ -33,9 +33,13 @@ lint: ## what CI asks for before the tests
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: bench
-bench: test-deps ## measure; ONLY=fleet for one group; writes bench-results.json
+bench: test-deps ## measure; ONLY=fleet or ONLY=node for one group; writes bench-results.json
 	$(CARGO) build --release -p hafleet-cli -p hafleet-tests
 	HAFLEET_BIN=$(abspath $(TARGET_DIR))/release/hafleet $(abspath $(TARGET_DIR))/release/bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: fuzz
+fuzz: ## give the parsers random input, each for SECONDS=60; needs a nightly toolchain
+	@scripts/run-fuzz $(or $(SECONDS),60)
 
 .PHONY: build
 build: ## build the command; PROFILE=release for the fast one
