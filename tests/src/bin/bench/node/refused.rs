@@ -75,7 +75,8 @@ fn ours(rounds: u32) -> Result<(Outcome, u32), String> {
         if !is_same || haproxies(&site.node) != [started.pid] {
             amiss += 1;
         }
-        progress("reloads that cannot bind", round, rounds, &words);
+        let first = words.lines().next().unwrap_or_default();
+        progress("reloads that cannot bind", round, rounds, first);
     }
     Ok((load.stop(), amiss))
 }
