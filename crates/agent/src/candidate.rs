@@ -1,10 +1,10 @@
 //! A spec that somebody proposes, and what this node makes of it.
 
-use crate::causes::with_causes;
 use hafleet_api::Failure;
 use hafleet_api::fleet::Steps;
 use hafleet_haproxy::{CheckError, Inspector, Rendered};
 use hafleet_model::spec::{self, Finding, Findings, LoadedSpec};
+use hafleet_model::with_causes;
 
 /// A valid spec and its configuration for this node.
 pub(crate) struct Candidate {

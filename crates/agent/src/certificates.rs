@@ -11,7 +11,7 @@ use hafleet_identity::Bundle;
 use hafleet_model::secrets::{CertificateName, Confidential};
 use hafleet_model::{Document, DocumentKind, Secrets, Stamp};
 
-use crate::causes::with_causes;
+use hafleet_model::with_causes;
 
 /// Keeps the files of the fleet's certificates as the newest secrets say. Cheap to clone; all clones are one.
 #[derive(Clone)]

@@ -12,10 +12,10 @@ use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::causes::with_causes;
 use crate::certificates::CertificateKeeper;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 use crate::reloads::{Reload, ReloadLog, ReloadPace};
+use hafleet_model::with_causes;
 
 /// HAProxy is asked for its health at this pace; a spec that it refused is tried again after the pauses.
 pub(crate) const PACE: Pace = Pace {

@@ -27,11 +27,11 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 
 use crate::candidate::Candidate;
-use crate::causes::with_causes;
 use crate::certificates::CertificateKeeper;
 use crate::data_plane::LastSeen;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
+use hafleet_model::with_causes;
 
 /// How long a write waits for a leader to be there. Together with what the leader may take (`forward`), it fits in
 /// the 30 s that clients give a call.

@@ -11,7 +11,6 @@
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
 mod candidate;
-mod causes;
 mod certificates;
 pub mod config;
 mod data_plane;

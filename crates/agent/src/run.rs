@@ -13,13 +13,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::causes::with_causes;
 use crate::certificates::CertificateKeeper;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::fleet::AgentFleet;
 use crate::reloads::{ReloadLog, ReloadPace};
 use crate::{log, reconcile};
+use hafleet_model::with_causes;
 
 /// Why an agent did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,8 @@ use hafleet_api::failure::findings;
 use hafleet_model::spec::Findings;
 use tonic::{Code, Status};
 
+use crate::print::note;
+
 /// The command's exit status (`hafleet --help`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -57,6 +59,18 @@ impl Failure {
             file.display().to_string()
         };
         Self::invalid(findings.with_file(&shown))
+    }
+
+    /// What is to be said of a write that fewer than a majority have stored: a refusal, unless that was asked for.
+    pub(crate) fn not_committed(stored: usize, known: u32, is_forced: bool) -> Result<(), Self> {
+        let message = format!(
+            "stored by {stored} of {known} known nodes only: it holds unless the others get another write first; see `hafleet status`"
+        );
+        if is_forced {
+            note(&message);
+            return Ok(());
+        }
+        Err(Self::new(Exit::Refused, message))
     }
 
     /// A refused call that carried the spec in `file`.

@@ -9,6 +9,7 @@
 //! - [`report`]: what a node says of itself.
 //! - [`secrets`]: the certificates and keys of the traffic.
 
+pub mod causes;
 pub mod diff;
 pub mod document;
 pub mod name;
@@ -17,6 +18,7 @@ pub mod revision;
 pub mod secrets;
 pub mod spec;
 
+pub use causes::with_causes;
 pub use document::{Document, DocumentKind, Header};
 pub use name::{FleetName, NameError, NodeId};
 pub use revision::{Digest, Revision, Stamp, Term};

@@ -14,7 +14,7 @@ use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
 use jiff::Timestamp;
 
 use super::{AgentFleet, HOLDERS_WAIT, WriteFailure};
-use crate::causes::with_causes;
+use hafleet_model::with_causes;
 
 /// How often a change is tried anew when another leader changed a certificate in between.
 const ATTEMPTS: u32 = 10;

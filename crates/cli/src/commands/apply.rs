@@ -89,16 +89,11 @@ async fn finish(
     if written.committed {
         return Ok(());
     }
-    let message = format!(
-        "stored by {} of {} known nodes only: it holds unless the others get another write first; see `hafleet status`",
+    Failure::not_committed(
         written.stored_by.len(),
-        written.known_nodes
-    );
-    if write.force_without_majority {
-        print::note(&message);
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Refused, message))
+        written.known_nodes,
+        write.force_without_majority,
+    )
 }
 
 fn for_people(written: &v1::WriteSpecResponse) -> String {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::read_at_most;
 use crate::args::{CertificateCommand, CertificateWriteArgs, Target};
 use crate::client::{Client, answer};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::print::{self, Printer, Tone, plain};
 
 /// Days before its end at which a certificate is shown as one that somebody should look after.
@@ -98,16 +98,11 @@ fn finish(
     if written.committed {
         return Ok(());
     }
-    let message = format!(
-        "stored by {} of {} known nodes only: it holds unless the others get another write first",
+    Failure::not_committed(
         written.stored_by.len(),
-        written.known_nodes
-    );
-    if write.force_without_majority {
-        print::note(&message);
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Refused, message))
+        written.known_nodes,
+        write.force_without_majority,
+    )
 }
 
 fn write_for_people(written: &v1::WriteCertificateResponse, name: &CertificateName) -> String {

@@ -3,6 +3,7 @@
 //! What a running process can be told is in `soft`, what takes a new process is in `replace`; here is what decides
 //! between them, and what both need: the file, and the notes on it.
 
+use hafleet_model::with_causes;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 
 use super::adopt::Current;
 use super::leaving::Leaving;
-use super::{ApplyError, Proxy, adopt, error_chain};
+use super::{ApplyError, Proxy, adopt};
 use crate::plan::Plan;
 use crate::process::{AppliedState, ProcessId, find_ours, write_applied};
 use crate::render::Rendered;
@@ -92,7 +93,7 @@ impl Proxy {
     /// Puts the last good file back. That this fails is no reason to hide why it is needed.
     pub(super) fn restore_file(&self) {
         if let Err(error) = self.inspector.files().restore_config() {
-            tracing::error!(error = %error_chain(&error), "the last good configuration could not be put back");
+            tracing::error!(error = %with_causes(&error), "the last good configuration could not be put back");
         }
     }
 

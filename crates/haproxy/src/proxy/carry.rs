@@ -1,10 +1,11 @@
 //! What a new process takes over from the one before it besides its sockets: the state of servers.
 
-use super::{Proxy, error_chain};
+use super::Proxy;
 use crate::files;
 use crate::render::Rendered;
 use crate::runtime::RuntimeSocket;
 use crate::state;
+use hafleet_model::with_causes;
 
 impl Proxy {
     /// Has the next process begin with the server states of the one that runs. Where that cannot be, it begins with none,
@@ -22,7 +23,7 @@ impl Proxy {
         {
             Ok(reply) => state::carry(&reply, known, rendered),
             Err(error) => {
-                let error = error_chain(&error);
+                let error = with_causes(&error);
                 tracing::warn!(
                     error,
                     "servers begin afresh: HAProxy does not tell their states"
@@ -31,14 +32,14 @@ impl Proxy {
             }
         };
         if let Err(error) = files::write(&self.inspector.files().state(), &text) {
-            tracing::warn!(error = %error_chain(&error), "servers begin afresh");
+            tracing::warn!(error = %with_causes(&error), "servers begin afresh");
         }
     }
 
     /// From now on, whoever starts HAProxy from its file has servers begin afresh: what they were then is long past.
     pub(super) fn forget_state(&self) {
         if let Err(error) = self.inspector.files().clear_state() {
-            tracing::warn!(error = %error_chain(&error), "server states could not be removed");
+            tracing::warn!(error = %with_causes(&error), "server states could not be removed");
         }
     }
 
@@ -50,7 +51,7 @@ impl Proxy {
         };
         if let Err(error) = self.run_steps(&current, rendered, &plan.steps).await {
             // The next round sees it again.
-            tracing::warn!(error = %error_chain(&error), "the new process is not yet as it should be");
+            tracing::warn!(error = %with_causes(&error), "the new process is not yet as it should be");
         }
     }
 }

@@ -21,7 +21,8 @@ mod settings;
 mod soft;
 mod verify;
 
-use std::time::Duration;
+use hafleet_model::with_causes;
+use std::time::{Duration, Instant};
 
 use hafleet_model::report::{DataPlane, DataPlaneHealth, NodeContext};
 use hafleet_model::spec::Finding;
@@ -32,7 +33,7 @@ use tokio::sync::watch;
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::CheckError;
-use crate::files;
+use crate::files::{self, FileError};
 use crate::handover;
 use crate::plan::Plan;
 use crate::render::{RenderError, Rendered};
@@ -48,6 +49,11 @@ pub use verify::VerifyError;
 use adopt::Current;
 use leaving::Leaving;
 use old::OldProcesses;
+
+/// How long the agent before this one may take to be gone.
+const HOLD_DEADLINE: Duration = Duration::from_secs(3);
+/// Between two attempts to take hold of the directory.
+const HOLD_PAUSE: Duration = Duration::from_millis(20);
 
 /// One HAProxy. Dropping it leaves HAProxy as it is.
 #[derive(Debug)]
@@ -71,8 +77,7 @@ impl Proxy {
         settings.validate()?;
         let binary = Binary::find(settings.binary.as_deref()).await?;
         let config = settings.config_file.as_deref().map(prepare::whole);
-        let files = files::Files::open(&settings.config_dir, &settings.runtime_dir)?
-            .with_config(config.as_deref());
+        let files = take_hold(&settings).await?.with_config(config.as_deref());
         let chain = handover::chain_name(&settings.node.id);
         prepare::sweep_firewall(&files, &chain).await;
         let adopted = match settings.process.is_service() {
@@ -183,7 +188,7 @@ impl Proxy {
                 report.version = Some(info.version);
             }
             Err(error) => {
-                tracing::warn!(error = %error_chain(&error), "HAProxy does not serve");
+                tracing::warn!(error = %with_causes(&error), "HAProxy does not serve");
                 report.health = DataPlaneHealth::Down;
             }
         }
@@ -214,14 +219,15 @@ impl Proxy {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
-        source = cause.source();
+/// Takes hold of the directories. An agent that was killed a moment ago may still be on its way out.
+async fn take_hold(settings: &Settings) -> Result<files::Files, FileError> {
+    let deadline = Instant::now() + HOLD_DEADLINE;
+    loop {
+        match files::Files::open(&settings.config_dir, &settings.runtime_dir) {
+            Err(FileError::InUse { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(HOLD_PAUSE).await;
+            }
+            held => return held,
+        }
     }
-    words
 }

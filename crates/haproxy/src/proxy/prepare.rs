@@ -1,10 +1,11 @@
 //! What a handover needs before anything is touched: what stands in the way of each strategy, the choice, the kernel's
 //! setting, and firewall rules that do nothing yet.
 
+use hafleet_model::with_causes;
 use std::path::Path;
 
 use super::adopt::Current;
-use super::{Inspector, Proxy, error_chain};
+use super::{Inspector, Proxy};
 use crate::files::{self, Files};
 use crate::handover::{
     self, Choice, Firewall, FirewallChoice, FirewallError, HandoverChoice, HandoverError, Manner,
@@ -66,7 +67,7 @@ impl Inspector {
             return Some("HAProxy does not run".to_owned());
         };
         let answer = RuntimeSocket::new(&current.socket).info().await;
-        answer.err().map(|error| error_chain(&error))
+        answer.err().map(|error| with_causes(&error))
     }
 
     /// How the next reload would hand over, in words for status.
@@ -77,7 +78,7 @@ impl Inspector {
         let situation = self.situation(None).await;
         match handover::choose(self.settings().handover, &situation) {
             Ok(choice) => choice.to_string(),
-            Err(error) => error_chain(&error),
+            Err(error) => with_causes(&error),
         }
     }
 }
@@ -100,7 +101,7 @@ impl Proxy {
             match self.prepare(&choice, old).await {
                 Ok(window) => return Ok(Prepared { choice, window }),
                 Err(error) if asked == HandoverChoice::Auto => {
-                    let reason = error_chain(&error);
+                    let reason = with_causes(&error);
                     tracing::warn!(strategy = %choice.strategy, reason, "a handover cannot be prepared");
                     match error {
                         HandoverError::Migrate(_) => {

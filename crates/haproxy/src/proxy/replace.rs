@@ -1,6 +1,7 @@
 //! Replacing a process by a new one: start beside, verify, note, and only then let the old one finish. Where two cannot
 //! listen at once, the old one closes its sockets first, and comes back if the new one does not start.
 
+use hafleet_model::with_causes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 
 use super::adopt::Current;
 use super::prepare::{Prepared, sharing_obstacle};
-use super::{ApplyError, Proxy, VerifyError, error_chain, verify};
+use super::{ApplyError, Proxy, VerifyError, verify};
 use crate::binary::Binary;
 use crate::handover::{self, ARMED, FirewallError, HandoverChoice, HandoverError, Strategy};
 use crate::plan::Known;
@@ -215,7 +216,7 @@ impl Proxy {
                 ..old.clone()
             }),
             Err(error) => {
-                tracing::error!(error = %error_chain(&error), "the last good configuration could not be started again");
+                tracing::error!(error = %with_causes(&error), "the last good configuration could not be started again");
                 None
             }
         };
@@ -223,7 +224,7 @@ impl Proxy {
             && let Some(revision) = current.revision
             && let Err(error) = self.note(current, revision, &text)
         {
-            tracing::warn!(error = %error_chain(&error), "what runs could not be noted");
+            tracing::warn!(error = %with_causes(&error), "what runs could not be noted");
         }
         self.current.send_replace(current);
     }
@@ -331,12 +332,12 @@ pub(super) fn words(
     let choice = prepared.choice.to_string();
     match (closed, shut) {
         (Ok(true), Ok(())) => choice,
-        (Ok(true), Err(error)) => format!("{choice}; but {}", error_chain(&error)),
+        (Ok(true), Err(error)) => format!("{choice}; but {}", with_causes(&error)),
         (Ok(false), _) => format!(
             "{choice}; but process {} has not closed its listeners within {} s",
             old.pid,
             CLOSE_DEADLINE.as_secs()
         ),
-        (Err(error), _) => format!("{choice}; but {}", error_chain(&error)),
+        (Err(error), _) => format!("{choice}; but {}", with_causes(&error)),
     }
 }

@@ -4,6 +4,7 @@
 //! Each generation has a runtime socket of its own, so that whoever answers there runs the new configuration. That is all
 //! that counts: a reload that fails inside a master (SIGUSR2) ends in success for everyone who sent the signal.
 
+use hafleet_model::with_causes;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +17,7 @@ use tokio::net::UnixStream;
 use super::adopt::Current;
 use super::prepare::Prepared;
 use super::replace::{CLOSE_DEADLINE, Next, words};
-use super::{ApplyError, Inspector, Proxy, error_chain, verify};
+use super::{ApplyError, Inspector, Proxy, verify};
 use crate::handover::{ARMED, FirewallError, settle_time};
 use crate::process::{
     ProcessId, ServiceError, StartError, call_service, find_by_config, listening,
@@ -147,7 +148,7 @@ impl Proxy {
         let settings = self.inspector.settings();
         let called = call_service(&settings.process.reload(), settings.start_timeout).await;
         if let Err(error) = called {
-            tracing::error!(error = %error_chain(&error), "the service did not take the last good configuration again");
+            tracing::error!(error = %with_causes(&error), "the service did not take the last good configuration again");
             return;
         }
         let end = tokio::time::Instant::now() + settings.verify_timeout;

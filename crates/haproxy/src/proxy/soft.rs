@@ -2,9 +2,10 @@
 
 use hafleet_model::Revision;
 use hafleet_model::report::Change;
+use hafleet_model::with_causes;
 
 use super::adopt::Current;
-use super::{ApplyError, Proxy, error_chain, running};
+use super::{ApplyError, Proxy, running};
 use crate::plan::{self, Known, Plan, Step};
 use crate::render::Rendered;
 use crate::runtime::{Command, RuntimeError, RuntimeSocket, Session};
@@ -36,7 +37,7 @@ impl Proxy {
             if !is_on_disk {
                 self.restore_file();
             }
-            let reason = format!("{}: {}", plan.reason, error_chain(&error));
+            let reason = format!("{}: {}", plan.reason, with_causes(&error));
             return Ok(Plan {
                 drift: plan.drift,
                 ..Plan::whole(Change::Reload, reason)

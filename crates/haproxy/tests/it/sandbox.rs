@@ -149,9 +149,9 @@ pub(crate) fn revision(sequence: u64) -> Revision {
     Revision::new(Term(1), sequence)
 }
 
-/// Waits until `holds`, for at most 5 s.
+/// Waits until `holds`, for at most 20 s: a first packet that was dropped twice comes again after 3 s.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = tokio::time::Instant::now() + Duration::from_secs(5);
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,9 +1,9 @@
-//! An error and its causes in one line, as logs and status show them.
+//! An error and its causes in one line, as logs, status and answers show them.
 
 use std::error::Error;
 
 /// The words of `error`, then of each cause that they do not hold already.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
