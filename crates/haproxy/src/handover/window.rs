@@ -101,6 +101,9 @@ impl Window {
             // An arming that is under way would come after the disarming.
             let _ = keeper.await;
         }
+        if let Some(queue) = &self.queue {
+            queue.release();
+        }
         let disarmed = self.firewall.disarm().await;
         if let Some(queue) = &self.queue {
             queue.release();
