@@ -15,8 +15,6 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-/// The largest message passed on, in bytes.
-const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 /// How long another agent may take for a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long another agent may take to answer for itself.
@@ -70,9 +68,7 @@ impl Forward {
         let channel = cluster.channel(node).map_err(|error| Failure::NoLeader {
             reason: error.to_string(),
         })?;
-        let admin = AdminClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let admin = hafleet_api::client(channel);
         Ok(Self {
             node: node.clone(),
             admin,

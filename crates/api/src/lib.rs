@@ -21,7 +21,7 @@ pub mod service;
 
 pub use failure::Failure;
 pub use fleet::Fleet;
-pub use service::{AdminService, ON_BEHALF_OF, reflection, reflection_v1alpha};
+pub use service::{AdminService, ON_BEHALF_OF, client, reflection, reflection_v1alpha};
 
 /// The generated messages, client and server of the administration API.
 #[allow(

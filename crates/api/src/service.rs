@@ -7,10 +7,12 @@ use futures_util::stream::BoxStream;
 use hafleet_identity::{Caller, Principal};
 use hafleet_model::secrets::Confidential;
 use hafleet_model::{NodeId, Revision, Spec, diff};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::certificates::{CertificateChange, CertificateWrite};
 use crate::fleet::{Fleet, Intent, Rollback, Scope, Write};
+use crate::v1::admin_client::AdminClient;
 use crate::v1::admin_server::{Admin, AdminServer};
 use crate::{Failure, access, v1};
 
@@ -19,6 +21,13 @@ pub const ON_BEHALF_OF: &str = "hafleet-on-behalf-of";
 
 /// The largest message taken or sent, in bytes: a spec of the largest size and its escapes.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
+
+/// A client of the administration API over `channel`, which takes and sends messages as large as the service does.
+pub fn client(channel: Channel) -> AdminClient<Channel> {
+    AdminClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
 
 /// Serves the administration API over a fleet.
 pub struct AdminService {

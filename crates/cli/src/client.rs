@@ -14,9 +14,6 @@ use crate::failure::{Exit, Failure};
 /// The port of an endpoint that names none.
 pub(crate) const DEFAULT_PORT: u16 = 7440;
 
-/// The largest answer read, in bytes.
-const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
-
 /// A client of the administration API.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -40,9 +37,7 @@ impl Client {
                 .await
             {
                 Ok(connection) => {
-                    let admin = AdminClient::new(connection.channel)
-                        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+                    let admin = hafleet_api::client(connection.channel);
                     return Ok(Self {
                         admin,
                         timeout: target.timeout,
