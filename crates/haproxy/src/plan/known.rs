@@ -20,6 +20,9 @@ pub struct Known {
     /// The digest of each backend's health check, of those that have one.
     #[serde(default)]
     pub checks: BTreeMap<String, Digest>,
+    /// The same of those that the process has loaded: it can be told to check in these ways, and in no other.
+    #[serde(default)]
+    pub loaded_checks: BTreeMap<String, Digest>,
     /// The digest of each certificate of the fleet with its chain and key, by its file.
     #[serde(default)]
     pub certificates: BTreeMap<String, Digest>,
@@ -35,7 +38,16 @@ impl Known {
             skeleton: rendered.skeleton().clone(),
             servers: KnownServers::of(rendered),
             checks: rendered.checks(),
+            loaded_checks: rendered.checks(),
             certificates: certificates.collect(),
+        }
+    }
+
+    /// What the process that is `self` knows when it was told to become `rendered`.
+    pub(crate) fn brought_to(&self, rendered: &Rendered) -> Self {
+        Self {
+            loaded_checks: self.loaded_checks.clone(),
+            ..Self::of(rendered)
         }
     }
 }

@@ -5,6 +5,7 @@
 //! drift.
 
 mod certificates;
+mod checks;
 mod known;
 mod maps;
 mod servers;

@@ -119,23 +119,23 @@ fn servers_come_and_go_over_the_socket() {
 fn what_was_done_behind_our_back_is_put_right_and_said() {
     let cases = [
         (
-            &["1 app 1 a 192.0.2.1 0 1 10 - 80 6"][..],
+            &["1 app 1 a 192.0.2.1 0 1 10 - 80 0"][..],
             "app/a is in state maint",
         ),
         (
-            &["1 app 1 a 192.0.2.1 2 8 10 - 80 6"],
+            &["1 app 1 a 192.0.2.1 2 8 10 - 80 0"],
             "app/a is in state drain",
         ),
-        (&["1 app 1 a 192.0.2.1 2 0 99 - 80 6"], "from 10 to 99"),
+        (&["1 app 1 a 192.0.2.1 2 0 99 - 80 0"], "from 10 to 99"),
         (
-            &["1 app 1 a 192.0.2.7 2 0 10 - 80 6"],
+            &["1 app 1 a 192.0.2.7 2 0 10 - 80 0"],
             "app/a was sent to 192.0.2.7",
         ),
         (&[], "app/a was removed"),
         (
             &[
-                "1 app 1 a 192.0.2.1 2 0 10 - 80 6",
-                "1 app 2 x 192.0.2.1 2 0 10 - 80 6",
+                "1 app 1 a 192.0.2.1 2 0 10 - 80 0",
+                "1 app 2 x 192.0.2.1 2 0 10 - 80 0",
             ],
             "app/x was added",
         ),
@@ -151,6 +151,55 @@ fn what_was_done_behind_our_back_is_put_right_and_said() {
     assert!(wanted.set_admin("app", "a", crate::runtime::AdminState::Maint));
     let found = plan(Some(&running(A, cases[0].0)), &wanted);
     assert_eq!(found.change, Change::Nothing, "wanted so: {found:?}");
+}
+
+fn checked(check: &str) -> Rendered {
+    let text = format!("version: 1\nbackends:\n- {{name: app, servers: [{A}]{check}}}\n");
+    crate::render::render(&load(&text).unwrap().spec, &node()).unwrap()
+}
+
+/// A process that was started with `loaded`, was brought to `now`, and says `bits` of the check of its server.
+fn checking(loaded: &Rendered, now: &Rendered, bits: u8) -> Running {
+    Running {
+        applied: Some(Known::of(loaded).brought_to(now)),
+        ..running(A, &[&format!("1 app 1 a 192.0.2.1 2 0 10 - 80 {bits}")])
+    }
+}
+
+#[test]
+fn checks_that_are_loaded_are_turned_on_and_off_over_the_socket() {
+    let (off, on) = (checked(""), checked(", health_check: {type: http}"));
+    let other = checked(", health_check: {type: http, path: /x}");
+    let words = |running: &Running, wanted: &Rendered| {
+        let found = plan(Some(running), wanted);
+        assert_eq!(found.drift, [""; 0]);
+        let steps: Vec<_> = found.steps.iter().map(ToString::to_string).collect();
+        match found.change {
+            Change::Reload => found.reason,
+            _ => steps.join(", "),
+        }
+    };
+    let no_more = "check the health of app/a no more";
+    let again = "check the health of app/a again";
+    let unloaded = "HAProxy has not loaded the health check of";
+    assert_eq!(words(&checking(&on, &on, 6), &off), no_more);
+    assert_eq!(words(&checking(&on, &off, 2), &off), "");
+    assert_eq!(words(&checking(&on, &off, 2), &on), again);
+    assert!(words(&checking(&on, &off, 2), &other).contains(unloaded));
+    assert!(words(&checking(&on, &on, 6), &other).contains(unloaded));
+    assert!(words(&checking(&off, &off, 0), &on).contains(unloaded));
+    // A server that was added while nothing was checked.
+    assert!(words(&checking(&on, &off, 0), &on).contains(unloaded));
+}
+
+#[test]
+fn a_server_that_nothing_checks_is_not_left_down() {
+    let off = checked("");
+    let mut down = checking(&off, &off, 0);
+    down.servers = running(A, &["1 app 1 a 192.0.2.1 0 0 10 - 80 0"]).servers;
+    let found = plan(Some(&down), &off);
+    assert_eq!(found.steps[0].to_string(), "take app/a for up");
+    assert!(found.drift[0].contains("marked down"), "{:?}", found.drift);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Servers that differ from what is wanted.
 
+use super::checks::Checks;
 use super::{DYNAMIC_SERVERS, Draft, Known, Running, Step, Target};
 use crate::render::{Rendered, RenderedBackend, RenderedServer};
 use crate::runtime::{AdminState, ServerState};
@@ -17,12 +18,14 @@ pub(super) fn compare(
     let is_same = wanted.digest() == known.digest;
     for backend in wanted.backends() {
         let forms = known.servers.forms(&backend.name);
+        let checks = Checks::of(known, backend)?;
         for server in &backend.servers {
             let form = forms.get(server.name.as_str()).copied();
             match running.servers.get(&server.backend, &server.name) {
                 None => add(draft, running, server, form.is_some())?,
                 Some(state) if form == Some(server.form.as_str()) => {
                     change(draft, server, state, is_same);
+                    checks.compare(draft, server, state)?;
                 }
                 Some(_) if form.is_some() => {
                     return Err(format!("{} changed beyond its address", Target::of(server)));
@@ -106,11 +109,6 @@ fn change(draft: &mut Draft, server: &RenderedServer, state: &ServerState, is_sa
             target: target(),
             weight: server.weight,
         });
-    }
-    if server.is_checked && state.is_check_off() {
-        let words = format!("the health check of {} was turned off", target());
-        draft.drift.push(words);
-        draft.steps.push(Step::EnableCheck { target: target() });
     }
     if state.admin() != server.admin {
         let now = state.admin().as_str();

@@ -74,6 +74,16 @@ pub enum Step {
         /// The server.
         target: Target,
     },
+    /// Check a server's health no more (`disable health`).
+    DisableCheck {
+        /// The server.
+        target: Target,
+    },
+    /// Take a server that nothing checks for one that works (`set server … health up`).
+    MarkUp {
+        /// The server.
+        target: Target,
+    },
     /// Make a server (`add server`, and `enable health` if it is checked). It rests until its state is set.
     AddServer {
         /// The server.
@@ -150,6 +160,8 @@ impl Step {
                 Command::new(&["set", "server", &target.0, "state", state.as_str()])
             }
             Self::EnableCheck { target } => Command::new(&["enable", "health", &target.0]),
+            Self::DisableCheck { target } => Command::new(&["disable", "health", &target.0]),
+            Self::MarkUp { target } => Command::new(&["set", "server", &target.0, "health", "up"]),
             Self::AddServer { target, words, .. } => {
                 let words = words.iter().map(String::as_str);
                 let all: Vec<_> = ["add", "server", &target.0]
@@ -182,7 +194,8 @@ impl Step {
             Self::SetAddress { .. } => "addresses of servers",
             Self::SetWeight { .. } => "weights of servers",
             Self::SetState { .. } => "states of servers",
-            Self::EnableCheck { .. } => "health checks",
+            Self::EnableCheck { .. } | Self::DisableCheck { .. } => "health checks",
+            Self::MarkUp { .. } => "servers that are down",
             Self::AddServer { .. } => "servers more",
             Self::RemoveServer(_) => "servers less",
             Self::AddEntry { .. }
@@ -213,6 +226,8 @@ impl fmt::Display for Step {
                 write!(f, "set state of {target} to {}", state.as_str())
             }
             Self::EnableCheck { target } => write!(f, "check the health of {target} again"),
+            Self::DisableCheck { target } => write!(f, "check the health of {target} no more"),
+            Self::MarkUp { target } => write!(f, "take {target} for up"),
             Self::AddServer { target, .. } => write!(f, "add server {target}"),
             Self::RemoveServer(target) => write!(f, "remove server {target}"),
             Self::AddEntry { map, key, value } => {

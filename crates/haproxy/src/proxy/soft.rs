@@ -44,7 +44,7 @@ impl Proxy {
             });
         }
         let noted = Current {
-            known: Some(Known::of(rendered)),
+            known: Some(brought_to(&current, rendered)),
             revision: Some(revision),
             ..current.clone()
         };
@@ -77,7 +77,7 @@ impl Proxy {
         let patience = rendered.patience();
         self.leaving.remove(&mut session, leaving, patience).await?;
         let after = Current {
-            known: Some(Known::of(rendered)),
+            known: Some(brought_to(current, rendered)),
             ..current.clone()
         };
         let after = running::read(&after, rendered, self.inspector.files()).await?;
@@ -98,12 +98,20 @@ impl Proxy {
     }
 }
 
+fn brought_to(current: &Current, rendered: &Rendered) -> Known {
+    match &current.known {
+        Some(known) => known.brought_to(rendered),
+        None => Known::of(rendered),
+    }
+}
+
 /// Whether HAProxy would accept the file without being asked: where it differs from the one that runs in nothing but
-/// values that HAProxy itself accepts one by one, and in servers of forms that it has accepted in the same place. This
+/// values that HAProxy itself accepts one by one, and in servers of forms, and checked in a way, that it has accepted in the same place. This
 /// spares a runtime change the time of `haproxy -c`, which reads everything.
 fn is_sure_to_pass(current: &Current, rendered: &Rendered) -> bool {
     current.known.as_ref().is_some_and(|known| {
         known.skeleton == *rendered.skeleton()
+            && known.checks == rendered.checks()
             && rendered
                 .servers()
                 .all(|server| known.servers.has_form(&server.backend, &server.form))

@@ -4,7 +4,7 @@ use hafleet_model::Digest;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::{Backend, Cookie, HealthCheck, HealthCheckType};
 
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use super::server::{RenderedServer, Traits, server};
 use super::{expect_name, process};
 
@@ -17,6 +17,8 @@ pub(crate) struct RenderedBackend {
     pub(crate) is_dynamic: bool,
     /// The digest of its health check.
     pub(crate) check: Option<Digest>,
+    /// Whether health checks can be turned on and off while HAProxy runs, where it has loaded them.
+    pub(crate) is_check_apart: bool,
     /// Its servers, by name.
     pub(crate) servers: Vec<RenderedServer>,
 }
@@ -53,7 +55,8 @@ pub(super) fn backend(
         cookie(lines, &format!("{path}.cookie"), item);
     }
     if let Some(check) = &backend.health_check {
-        health_check(lines, &format!("{path}.health_check"), check);
+        let path = format!("{path}.health_check");
+        health_check(lines, &path, check, is_check_apart(backend, context));
     }
     process::raw(lines, path, &backend.raw);
 
@@ -62,6 +65,7 @@ pub(super) fn backend(
     let traits = Traits {
         is_weight_ours: has_changeable_weights(backend) && !context.has_agent_check,
         is_dynamic: is_dynamic(backend, context),
+        is_check_apart: is_check_apart(backend, context),
     };
     let servers = sorted.into_iter().map(|(index, item)| {
         let origin = format!("{path}.servers[{index}]");
@@ -74,6 +78,7 @@ pub(super) fn backend(
             .health_check
             .as_ref()
             .map(|check| Digest::of(format!("{check:?}").as_bytes())),
+        is_check_apart: traits.is_check_apart,
         servers: servers.collect(),
     }
 }
@@ -83,21 +88,29 @@ pub(super) fn backend(
 /// (`cookie`), and where no raw line makes servers of its own (Configuration Manual, section 5.2; Management Guide,
 /// section 9.3, `add server`).
 fn is_dynamic(backend: &Backend, context: Context<'_>) -> bool {
-    let of_its_own = ["server", "server-template", "default-server", "use-server"];
-    let has_own = backend
-        .raw
-        .iter()
-        .flat_map(|text| text.lines())
-        .any(|line| {
-            let first = line.split_whitespace().next().unwrap_or_default();
-            of_its_own.contains(&first)
-        });
     has_changeable_weights(backend)
         && !backend.balance.starts_with("first")
         && backend.cookie.is_none()
-        && !has_own
+        && !has_own_servers(backend)
         && !context.has_agent_check
         && !context.has_default_server
+}
+
+/// Whether health checks can be turned on and off while HAProxy runs: where nothing but the spec's servers is checked, and
+/// nothing but the spec says how. The lines of the section that say how (`option httpchk`) mean nothing to servers that
+/// are not checked.
+fn is_check_apart(backend: &Backend, context: Context<'_>) -> bool {
+    !has_own_servers(backend) && !context.has_agent_check && !context.has_default_server
+}
+
+/// Whether a raw line makes servers or says what they are.
+fn has_own_servers(backend: &Backend) -> bool {
+    let of_its_own = ["server", "server-template", "default-server", "use-server"];
+    let mut lines = backend.raw.iter().flat_map(|text| text.lines());
+    lines.any(|line| {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        of_its_own.contains(&first)
+    })
 }
 
 /// Whether the algorithm takes weights at run time. The others are static, unless `hash-type consistent` says otherwise
@@ -124,9 +137,16 @@ fn cookie(lines: &mut Lines, path: &str, cookie: &Cookie) {
         .end();
 }
 
-fn health_check(lines: &mut Lines, path: &str, check: &HealthCheck) {
+fn health_check(lines: &mut Lines, path: &str, check: &HealthCheck, is_apart: bool) {
+    let end = |line: Line<'_>| {
+        if is_apart {
+            line.end_apart()
+        } else {
+            line.end()
+        }
+    };
     if check.check_type == HealthCheckType::Http {
-        lines.line(path, "option httpchk").end();
+        end(lines.line(path, "option httpchk"));
         let line = lines
             .line(path, "http-check send meth")
             .word(check.method.as_deref().unwrap_or("GET"))
@@ -136,11 +156,9 @@ fn health_check(lines: &mut Lines, path: &str, check: &HealthCheck) {
             Some(host) => line.fixed("ver HTTP/1.1 hdr Host").format_word(host),
             None => line,
         };
-        line.end();
+        end(line);
         let status = check.expect_status.as_deref().unwrap_or("200-399");
-        lines
-            .line(&format!("{path}.expect_status"), "http-check expect status")
-            .word(status)
-            .end();
+        let path = format!("{path}.expect_status");
+        end(lines.line(&path, "http-check expect status").word(status));
     }
 }

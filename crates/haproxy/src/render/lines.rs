@@ -96,6 +96,7 @@ pub(super) struct Line<'a> {
     origin: String,
     text: String,
     shape: String,
+    is_apart: bool,
 }
 
 impl<'a> Line<'a> {
@@ -105,11 +106,13 @@ impl<'a> Line<'a> {
             origin: origin.to_owned(),
             text: indent.to_owned(),
             shape: indent.to_owned(),
+            is_apart: false,
         }
     }
 
     fn append(&mut self, text: &str, shape: &str) {
-        for (line, word) in [(&mut self.text, text), (&mut self.shape, shape)] {
+        let shape = (!self.is_apart).then_some((&mut self.shape, shape));
+        for (line, word) in [(&mut self.text, text)].into_iter().chain(shape) {
             if !line.trim_start().is_empty() {
                 line.push(' ');
             }
@@ -180,6 +183,12 @@ impl<'a> Line<'a> {
     /// A keyword without value, if it holds.
     pub(super) fn flag(self, keyword: &'static str, holds: bool) -> Self {
         if holds { self.fixed(keyword) } else { self }
+    }
+
+    /// What follows in this line can be turned on and off while HAProxy runs, if `is_apart`.
+    pub(super) fn apart(mut self, is_apart: bool) -> Self {
+        self.is_apart = is_apart;
+        self
     }
 
     /// Writes the line.

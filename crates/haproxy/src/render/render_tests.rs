@@ -104,10 +104,10 @@ backend app
     option httpchk
     http-check send meth GET uri /health ver HTTP/1.1 hdr Host app.example.com
     http-check expect status 200-399
-    server a 192.0.2.1:8080 weight 50 maxconn 9 check inter 2s rise 2 fall 3 port 9000 cookie a
-    server b [2001:db8::2]:8080 weight 100 backup check inter 2s rise 2 fall 3 port 9000 cookie b
-    server c app.example.com:443 init-addr last,libc,none weight 100 check inter 2s rise 2 fall 3 port 9000 cookie c ssl verify required ca-file @system-ca sni str(app.example.com) check-sni app.example.com verifyhost app.example.com
-    server d 192.0.2.2:443 weight 100 check inter 2s rise 2 fall 3 port 9000 cookie d ssl verify none
+    server a 192.0.2.1:8080 weight 50 maxconn 9 cookie a check inter 2s rise 2 fall 3 port 9000
+    server b [2001:db8::2]:8080 weight 100 backup cookie b check inter 2s rise 2 fall 3 port 9000
+    server c app.example.com:443 init-addr last,libc,none weight 100 cookie c ssl verify required ca-file @system-ca sni str(app.example.com) verifyhost app.example.com check inter 2s rise 2 fall 3 port 9000 check-sni app.example.com
+    server d 192.0.2.2:443 weight 100 cookie d ssl verify none check inter 2s rise 2 fall 3 port 9000
 
 backend tcp
     mode tcp
@@ -224,6 +224,12 @@ fn servers_that_can_come_and_go_leave_the_skeleton_alone() {
     for more in fixed {
         let of = |servers: &str| rendered(&text(servers, more)).skeleton().clone();
         assert_ne!(of(&one(1)), of(""), "{more}: servers stay");
+    }
+    let http = "health_check: {type: http}";
+    for (more, is_apart) in [("raw: []", true), ("raw: ['default-server check']", false)] {
+        let of = |more: &str| rendered(&text(&one(1), more)).skeleton().clone();
+        let (off, on) = (of(more), of(&format!("{more}, {http}")));
+        assert_eq!(off == on, is_apart, "{more}: checks come and go");
     }
     let weighed = |weight| {
         rendered(&text(&one(weight), "balance: source"))

@@ -32,6 +32,8 @@ pub struct RenderedServer {
     pub form: String,
     /// Whether it has a health check.
     pub is_checked: bool,
+    /// The words of its health check, where the Runtime API can turn it on and off; elsewhere they are part of the form.
+    pub check: String,
     /// Whether the Runtime API can add it and remove it, in versions that can at all.
     pub is_dynamic: bool,
 }
@@ -46,6 +48,7 @@ impl RenderedServer {
             self.weight.to_string(),
         ];
         words.extend(super::quote::split(&self.form));
+        words.extend(super::quote::split(&self.check));
         Some(words)
     }
 }
@@ -55,6 +58,8 @@ impl RenderedServer {
 pub(super) struct Traits {
     pub(super) is_weight_ours: bool,
     pub(super) is_dynamic: bool,
+    /// Whether health checks can be turned on and off while HAProxy runs.
+    pub(super) is_check_apart: bool,
 }
 
 /// Writes the line of `server`, which stands at `path` in the spec.
@@ -98,18 +103,25 @@ pub(super) fn server(
     let line = line
         .flag("backup", server.backup)
         .option("maxconn", server.maxconn);
-    let line = match &backend.health_check {
-        Some(check) => checked(line, check),
-        None => line,
-    };
     let line = line.option("cookie", backend.cookie.as_ref().map(|_| &server.name));
     let line = match &server.tls {
-        Some(tls) => server_tls(line, tls, backend.health_check.is_some(), node),
+        Some(tls) => server_tls(line, tls, node),
+        None => line,
+    };
+    let formed = line.text().len();
+    let line = match &backend.health_check {
+        Some(check) => {
+            let line = line.apart(traits.is_check_apart);
+            checked(line, check, server.tls.as_ref())
+        }
         None => line,
     };
     let text = line.text();
-    let form = text.get(if address.is_some() { before } else { named }..);
-    let form = form.unwrap_or_default();
+    let whole = text.get(if address.is_some() { before } else { named }..);
+    let whole = whole.unwrap_or_default();
+    let check = text.get(formed..).filter(|_| traits.is_check_apart);
+    let check = check.unwrap_or_default();
+    let form = whole.strip_suffix(check).unwrap_or(whole);
     let rendered = RenderedServer {
         backend: backend.name.clone(),
         name: server.name.clone(),
@@ -120,6 +132,7 @@ pub(super) fn server(
         admin: AdminState::Ready,
         form: form.trim_start().to_owned(),
         is_checked: backend.health_check.is_some(),
+        check: check.trim_start().to_owned(),
         is_dynamic: traits.is_dynamic && address.is_some(),
     };
     if rendered.is_dynamic {
@@ -131,7 +144,7 @@ pub(super) fn server(
 }
 
 /// Spelled out at each server and not as `default-server`, which servers that are added at run time do not inherit.
-fn checked<'l>(line: Line<'l>, check: &HealthCheck) -> Line<'l> {
+fn checked<'l>(line: Line<'l>, check: &HealthCheck, tls: Option<&ServerTls>) -> Line<'l> {
     line.fixed("check inter")
         .word(check.interval)
         .fixed("rise")
@@ -139,14 +152,10 @@ fn checked<'l>(line: Line<'l>, check: &HealthCheck) -> Line<'l> {
         .fixed("fall")
         .word(check.fall)
         .option("port", check.port)
+        .option("check-sni", tls.and_then(asked_name))
 }
 
-fn server_tls<'l>(
-    line: Line<'l>,
-    tls: &ServerTls,
-    is_checked: bool,
-    node: &NodeContext,
-) -> Line<'l> {
+fn server_tls<'l>(line: Line<'l>, tls: &ServerTls, node: &NodeContext) -> Line<'l> {
     let line = line.fixed("ssl");
     let line = if tls.verify {
         let ca = tls.ca.as_ref().map_or_else(
@@ -157,13 +166,17 @@ fn server_tls<'l>(
     } else {
         line.fixed("verify none")
     };
-    let Some(name) = tls.server_name.as_deref().filter(|name| is_name(name)) else {
+    let Some(name) = asked_name(tls) else {
         return line;
     };
     line.fixed("sni")
         .word(format!("str({name})"))
-        .option("check-sni", is_checked.then_some(name))
         .option("verifyhost", tls.verify.then_some(name))
+}
+
+/// The name that a server is asked for, where it is one.
+fn asked_name(tls: &ServerTls) -> Option<&str> {
+    tls.server_name.as_deref().filter(|name| is_name(name))
 }
 
 fn is_host_name(text: &str) -> bool {

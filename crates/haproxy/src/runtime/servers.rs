@@ -38,6 +38,22 @@ impl ServerState {
     pub fn is_check_off(&self) -> bool {
         self.check_state.is_some_and(|state| state & 0x06 == 0x02)
     }
+
+    /// Whether its health is checked.
+    pub fn is_check_on(&self) -> bool {
+        self.check_state.is_some_and(|state| state & 0x06 == 0x06)
+    }
+
+    /// Whether it has a health check, on or off; unknown where the version does not tell.
+    pub fn has_check(&self) -> Option<bool> {
+        self.check_state.map(|state| state & 0x02 != 0)
+    }
+
+    /// Whether it takes nothing though it is neither in maintenance nor draining: its last check failed, or somebody said
+    /// that it is down.
+    pub fn is_held_down(&self) -> bool {
+        self.admin_state == 0 && matches!(self.operational_state, 0 | 3)
+    }
 }
 
 /// What an operator may ask of a server (Management Guide, section 9.3, `set server … state`).

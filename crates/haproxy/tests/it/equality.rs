@@ -3,24 +3,30 @@
 //! The same are: the rows of `show servers state` and of `show stat`, as sets keyed by names, and the answers to requests.
 //! Not compared are ids and the order of servers, which tell in which order they came; the weight that a server had at its
 //! start (`srv_iweight`), which commands do not change and which is replaced when states are carried over a reload; and
-//! counters and times.
+//! counters and times. A health check that is off is one that is not there. Checked servers are compared when their checks
+//! have told what there is to tell. The specs say `maxconn`; where none does, HAProxy works it out from the descriptors that
+//! are left, of which it keeps one for each check that it has loaded.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use hafleet_haproxy::runtime::ServerState;
 use hafleet_haproxy::{Proxy, RuntimeSocket};
 use hafleet_model::report::Change;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::sandbox::{Home, apply, sandboxed};
+use crate::sandbox::{Home, apply, sandboxed, until};
 use crate::web::who;
 
 /// As many as fit into some seconds.
 const CASES: u64 = 24;
 
 const BACKENDS: [&str; 3] = ["b0", "b1", "b2"];
+
+/// The one place of servers where somebody listens.
+const UP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9001);
 
 /// How far two configurations may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +64,15 @@ fn any_backend(reach: Reach) -> impl Strategy<Value = String> {
         ],
     };
     let kind = prop::sample::select(kinds);
+    let check = "health_check: {type: tcp, interval: 20ms, fall: 2}, ";
+    let check = prop::sample::select(vec!["", check]);
     let servers = prop::collection::btree_map("[a-d]", any_server(reach), 0..4);
-    (kind, servers).prop_map(|(kind, servers)| {
+    (kind, check, servers).prop_map(|(kind, check, servers)| {
         let servers: Vec<_> = servers
             .iter()
             .map(|(name, rest)| format!("{{name: {name}, {rest}}}"))
             .collect();
-        format!("{kind}, servers: [{}]", servers.join(", "))
+        format!("{kind}, {check}servers: [{}]", servers.join(", "))
     })
 }
 
@@ -95,7 +103,7 @@ fn any_spec(reach: Reach) -> impl Strategy<Value = String> {
     let routes = prop::collection::vec(any_route(), 1..5);
     (backends, routes).prop_map(|(backends, routes)| {
         let mut text = format!(
-            "version: 1\nfrontends:\n- {{name: web, binds: [{{port: 8080}}], default_backend: b0, routes: [{}]}}\nbackends:\n",
+            "version: 1\nglobal: {{maxconn: 1000}}\nfrontends:\n- {{name: web, binds: [{{port: 8080}}], default_backend: b0, routes: [{}]}}\nbackends:\n",
             routes.join(", ")
         );
         for (name, rest) in BACKENDS.iter().zip(backends) {
@@ -119,8 +127,14 @@ async fn seen(home: &Home) -> BTreeSet<String> {
             .unwrap_or(0)
     });
     let socket = RuntimeSocket::new(path.unwrap());
+    until("the checks have told", async || are_checked(&socket).await).await;
     for state in socket.servers_state().await.unwrap().iter() {
-        seen.insert(format!("{state:?}"));
+        let is_checked = state.is_check_on();
+        let state = ServerState {
+            check_state: None,
+            ..state.clone()
+        };
+        seen.insert(format!("checked: {is_checked} {state:?}"));
     }
     for stat in socket.stat().await.unwrap().0 {
         let fields = [
@@ -141,6 +155,21 @@ async fn seen(home: &Home) -> BTreeSet<String> {
     seen
 }
 
+/// Whether checks have found each server to be what it is: up where somebody listens.
+async fn are_checked(socket: &RuntimeSocket) -> bool {
+    let stats = socket.stat().await.unwrap();
+    let states = socket.servers_state().await.unwrap();
+    states
+        .iter()
+        .filter(|state| state.is_check_on())
+        .all(|state| {
+            let stat = stats.server(&state.backend, &state.name).unwrap();
+            let is_up = state.address == Some(UP.ip()) && state.port == UP.port();
+            let told: &[&str] = if is_up { &["UP", "DRAIN"] } else { &["DOWN"] };
+            told.contains(&stat.status.as_str())
+        })
+}
+
 async fn stop(mut proxy: Proxy) {
     proxy.stop(std::time::Duration::from_secs(2)).await;
 }
@@ -150,6 +179,8 @@ fn commands_and_a_fresh_start_end_in_the_same() {
     sandboxed(async || {
         let mut runner = TestRunner::deterministic();
         let mut at_run_time = 0;
+        let up = tokio::net::TcpListener::bind(UP).await.unwrap();
+        tokio::spawn(async move { while up.accept().await.is_ok() {} });
         let home = Home::new();
         let mut proxy = home.open().await;
         for case in 0..CASES {
@@ -159,16 +190,21 @@ fn commands_and_a_fresh_start_end_in_the_same() {
                 Reach::Commands
             };
             let mut any = || any_spec(reach).new_tree(&mut runner).unwrap().current();
-            let (before, after) = (any(), any());
-            apply(&mut proxy, &before, 2 * case + 1).await;
-            let applied = apply(&mut proxy, &after, 2 * case + 2).await;
+            let (before, between, after) = (any(), any(), any());
+            apply(&mut proxy, &before, 3 * case + 1).await;
+            apply(&mut proxy, &between, 3 * case + 2).await;
+            let applied = apply(&mut proxy, &after, 3 * case + 3).await;
             at_run_time += u32::from(applied.change == Change::Runtime);
             let by_plan = seen(&home).await;
             stop(proxy).await;
             let fresh_home = Home::new();
             let mut fresh = fresh_home.open().await;
             apply(&mut fresh, &after, 1).await;
-            assert_eq!(by_plan, seen(&fresh_home).await, "{before}\n{after}");
+            assert_eq!(
+                by_plan,
+                seen(&fresh_home).await,
+                "{before}\n{between}\n{after}"
+            );
             stop(fresh).await;
             proxy = home.open().await;
         }

@@ -12,6 +12,7 @@ mod equality;
 mod failing;
 mod firewall;
 mod handover;
+mod health;
 mod reloading;
 mod routing;
 mod sandbox;
