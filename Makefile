@@ -10,9 +10,11 @@ PROFILE ?= dev
 PROFILE_DIR := $(if $(filter release,$(PROFILE)),release,debug)
 HAFLEET := $(abspath $(TARGET_DIR))/$(PROFILE_DIR)/hafleet
 
-# Programs that the demo and the tests run, and the Debian and Ubuntu packages that have them.
-RUN_PROGRAMS := haproxy:haproxy iptables:iptables nft:nftables ip:iproute2 cc:gcc
-TEST_PROGRAMS := $(RUN_PROGRAMS) openssl:openssl curl:curl python3:python3
+# Programs and files that the build, the demo and the tests need, and the Debian and Ubuntu packages that have them.
+# etcd's client compiles its protocol when it is built.
+BUILD_PROGRAMS := cc:gcc protoc:protobuf-compiler /usr/include/google/protobuf/descriptor.proto:libprotobuf-dev
+RUN_PROGRAMS := $(BUILD_PROGRAMS) haproxy:haproxy iptables:iptables nft:nftables ip:iproute2
+TEST_PROGRAMS := $(RUN_PROGRAMS) etcd:etcd-server dockerd:docker.io openssl:openssl curl:curl python3:python3
 
 .PHONY: help
 help: ## list these commands
@@ -28,7 +30,7 @@ test: test-deps build ## run all tests (as root for those in network namespaces)
 	HAFLEET_BIN=$(HAFLEET) HAFLEET_PYTHON=$(abspath $(TOOLS))/venv/bin/python scripts/run-tests
 
 .PHONY: lint
-lint: ## what CI asks for before the tests
+lint: build-deps ## what CI asks for before the tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
@@ -42,7 +44,7 @@ fuzz: ## give the parsers random input, each for SECONDS=60; needs a nightly too
 	@scripts/run-fuzz $(or $(SECONDS),60)
 
 .PHONY: build
-build: ## build the command; PROFILE=release for the fast one
+build: build-deps ## build the command; PROFILE=release for the fast one
 	@echo "building hafleet ($(PROFILE)); the first build compiles all dependencies and takes a few minutes"
 	$(CARGO) build --profile $(PROFILE) -p hafleet-cli
 
@@ -57,6 +59,10 @@ manual: build ## write the manual pages and shell completions to $(TARGET_DIR)/m
 docs: ## build the book into docs/book (installs mdbook with cargo if it is missing)
 	@command -v mdbook >/dev/null || $(CARGO) install --locked mdbook
 	mdbook build docs
+
+.PHONY: build-deps
+build-deps: ## install what the build needs and this machine lacks
+	@scripts/install-missing $(BUILD_PROGRAMS)
 
 .PHONY: deps
 deps: ## install what the demo needs and this machine lacks

@@ -6,12 +6,14 @@
 //!
 //! - [`spec`]: frontends, backends, servers, templates; loading with field-exact errors; validation.
 //! - [`document`]: the unit of replication, its header and its revision.
+//! - [`endpoints`]: the servers that discovery found, and what they make of a spec.
 //! - [`report`]: what a node says of itself.
 //! - [`secrets`]: the certificates and keys of the traffic.
 
 pub mod causes;
 pub mod diff;
 pub mod document;
+pub mod endpoints;
 pub mod name;
 pub mod report;
 pub mod revision;
@@ -20,6 +22,7 @@ pub mod spec;
 
 pub use causes::with_causes;
 pub use document::{Document, DocumentKind, Header};
+pub use endpoints::Endpoints;
 pub use name::{FleetName, NameError, NodeId};
 pub use revision::{Digest, Revision, Stamp, Term};
 pub use secrets::Secrets;

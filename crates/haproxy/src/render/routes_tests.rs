@@ -7,6 +7,7 @@ fn route(host: Option<&str>, prefix: Option<&str>, backend: &str) -> Route {
         host: host.map(str::to_owned),
         path_prefix: prefix.map(str::to_owned),
         backend: backend.to_owned(),
+        strip_prefix: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, TimeSpan, Timeouts};
+use super::{DiscoveredServers, Mode, Source, TimeSpan, Timeouts};
 
 /// HAProxy's `backend`: servers that are alike, and how requests are spread over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,9 +26,15 @@ pub struct Backend {
     /// Timeouts that differ from the defaults'.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// The servers.
+    /// The servers that are always there.
     #[serde(default)]
     pub servers: Vec<Server>,
+    /// Where further servers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
+    /// What the servers from sources have in common.
+    #[serde(default)]
+    pub discovered: DiscoveredServers,
     /// Further lines of this section, as HAProxy's manual has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub raw: Vec<String>,
@@ -49,6 +55,22 @@ impl Backend {
         "rdp-cookie",
         "hash",
     ];
+
+    /// A backend without servers, all else as a spec that does not say it.
+    pub fn new(name: impl Into<String>, mode: Mode) -> Self {
+        Self {
+            name: name.into(),
+            mode,
+            balance: Self::default_balance(),
+            health_check: None,
+            cookie: None,
+            timeouts: Timeouts::default(),
+            servers: Vec::new(),
+            sources: Vec::new(),
+            discovered: DiscoveredServers::default(),
+            raw: Vec::new(),
+        }
+    }
 
     fn default_balance() -> String {
         "roundrobin".into()
@@ -93,6 +115,10 @@ pub struct HealthCheck {
     /// Bad checks in a row that take a server down.
     #[serde(default = "HealthCheck::default_fall")]
     pub fall: u16,
+    /// For so long after a server has come up again its share of the load grows to the whole (`slowstart`). Whole
+    /// seconds; parts of one count as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<TimeSpan>,
     /// The port checked, if it is not the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,

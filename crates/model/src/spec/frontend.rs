@@ -40,6 +40,23 @@ pub struct Frontend {
     pub raw: Vec<String>,
 }
 
+impl Frontend {
+    /// A frontend without binds, all else as a spec that does not say it.
+    pub fn new(name: impl Into<String>, mode: Mode) -> Self {
+        Self {
+            name: name.into(),
+            mode,
+            binds: Vec::new(),
+            maxconn: None,
+            timeouts: Timeouts::default(),
+            redirects: Vec::new(),
+            routes: Vec::new(),
+            default_backend: None,
+            raw: Vec::new(),
+        }
+    }
+}
+
 /// HAProxy's `bind`: one address and port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -192,6 +209,9 @@ pub struct Route {
     pub path_prefix: Option<String>,
     /// The name of a backend.
     pub backend: String,
+    /// Take `path_prefix` off the path before the request goes to the backend.
+    #[serde(default)]
+    pub strip_prefix: bool,
 }
 
 /// Which requests are answered with another place to go. All that is given has to match; nothing given matches all.

@@ -9,6 +9,7 @@ mod frontend;
 mod global;
 mod load;
 mod located;
+mod source;
 mod time;
 mod validate;
 
@@ -23,6 +24,10 @@ pub use frontend::{
 };
 pub use global::{Defaults, Global, Mode, Timeouts};
 pub use load::{LoadedSpec, MAX_SPEC_BYTES, load};
+pub use source::{
+    DiscoveredServers, Discovery, DnsRecord, DnsSource, DockerSource, Ec2Address, Ec2Source, Etcd,
+    EtcdSource, FileSource, Resolver, ResolverError, ServicesSource, Source, Standby,
+};
 pub use time::{TimeSpan, TimeSpanError};
 
 /// Everything that people tell a fleet about the traffic it serves.
@@ -46,6 +51,9 @@ pub struct Spec {
     /// The applications.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<Backend>,
+    /// How servers are found that backends do not list.
+    #[serde(default)]
+    pub discovery: Discovery,
     /// Further sections, as HAProxy's manual has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
