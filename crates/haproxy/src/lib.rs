@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod render;
 pub mod runtime;
 mod state;
+mod warming;
 
 pub use binary::{Binary, BinaryError, Version};
 pub use certificates::{Certificates, FleetCertificate, HeldCertificate};

@@ -5,9 +5,11 @@
 //! 3.1). It knows servers by their names alone; so those that are not what they were are left out, and begin afresh.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::plan::Known;
 use crate::render::{Rendered, RenderedServer};
+use crate::warming::Warming;
 
 /// A state file in which no server has a state: all begin afresh.
 pub(crate) const EMPTY: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
@@ -15,14 +17,26 @@ pub(crate) const EMPTY: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_
     bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr \
     srv_agent_addr srv_agent_port\n";
 
+/// `srv_op_state` of a server in its slow start, and of one that has its whole share.
+const STARTING: &str = "1";
+const RUNNING: &str = "2";
+
 /// The part of `reply`, the answer to `show servers state` of a process that was brought to `known`, that holds for
-/// `wanted`. Rows that are not understood are left out.
-pub(crate) fn carry(reply: &str, known: &Known, wanted: &Rendered) -> String {
+/// `wanted`, and the servers that are to go on warming, of which those `warming` did so before. Rows that are not understood
+/// are left out.
+pub(crate) fn carry(
+    reply: &str,
+    known: &Known,
+    wanted: &Rendered,
+    warming: &Warming,
+    now: Instant,
+) -> (String, Warming) {
+    let mut goes_on = Warming::default();
     let mut lines = reply.lines();
     let (version, header) = (lines.next(), lines.next());
     let (Some("1"), Some(names)) = (version, header.and_then(|line| line.strip_prefix("# ")))
     else {
-        return EMPTY.to_owned();
+        return (EMPTY.to_owned(), goes_on);
     };
     let columns = Columns::of(names);
     let servers: BTreeMap<_, _> = wanted
@@ -58,16 +72,25 @@ pub(crate) fn carry(reply: &str, known: &Known, wanted: &Rendered) -> String {
         if !is_same_check || !is_same_form || !columns.is_unmoved(&row, server) {
             continue;
         }
+        let elapsed = warming.elapsed(server, now);
+        let elapsed = elapsed.or_else(|| columns.warmed(&row));
+        let elapsed = elapsed.filter(|_| server.is_weight_ours);
+        let share = elapsed.and_then(|elapsed| goes_on.begin(server, elapsed, now));
         let weight = server.weight.to_string();
+        let share_word = share.map(|share| share.to_string());
         if server.is_weight_ours {
             // Or a weight that was set at run time would outlive the one that is wanted now.
-            columns.set(&mut row, "srv_uweight", &weight);
+            let now = share_word.as_deref().unwrap_or(&weight);
+            columns.set(&mut row, "srv_uweight", now);
             columns.set(&mut row, "srv_iweight", &weight);
+        }
+        if share.is_some() && columns.get(&row, "srv_op_state") == Some(STARTING) {
+            columns.set(&mut row, "srv_op_state", RUNNING);
         }
         carried.push_str(&row.join(" "));
         carried.push('\n');
     }
-    carried
+    (carried, goes_on)
 }
 
 /// Where each column is.
@@ -87,6 +110,14 @@ impl<'a> Columns<'a> {
         if let Some(cell) = self.0.get(name).and_then(|index| row.get_mut(*index)) {
             *cell = value;
         }
+    }
+
+    /// How long ago the slow start began in which the row's server is.
+    fn warmed(&self, row: &[&str]) -> Option<Duration> {
+        self.get(row, "srv_op_state")
+            .filter(|state| *state == STARTING)?;
+        let secs = self.get(row, "srv_time_since_last_change")?.parse().ok()?;
+        Some(Duration::from_secs(secs))
     }
 
     /// Whether the row is of a server at the same place, in the state that is asked of it.

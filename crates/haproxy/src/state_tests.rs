@@ -3,6 +3,7 @@ use hafleet_model::report::NodeContext;
 use hafleet_model::spec::load;
 
 use super::*;
+use crate::plan::Target;
 
 fn rendered(backends: &str) -> Rendered {
     let node = NodeContext {
@@ -19,20 +20,23 @@ fn rendered(backends: &str) -> Rendered {
 const SPEC: &str = "- {name: app, health_check: {type: http, path: /h}, servers: [{name: a, address: 192.0.2.1, port: 80}]}\n";
 const ROW: &str = "3 app 1 a 192.0.2.1 0 0 7 7 99 8 2 0 6 0 0 0 - 80 - 0 0 - - 0";
 
+fn text(reply: &str, before: &str, after: &str) -> String {
+    let (known, wanted) = (Known::of(&rendered(before)), rendered(after));
+    let (text, warming) = carry(reply, &known, &wanted, &Warming::default(), Instant::now());
+    assert!(warming.is_empty());
+    text
+}
+
 fn carried(row: &str, before: &str, after: &str) -> bool {
-    let text = carry(
-        &format!("{EMPTY}{row}\n"),
-        &Known::of(&rendered(before)),
-        &rendered(after),
-    );
+    let reply = format!("{EMPTY}{row}\n");
+    let text = text(&reply, before, after);
     assert!(text.starts_with(EMPTY), "{text}");
     text.len() > EMPTY.len()
 }
 
 #[test]
 fn a_server_that_is_what_it_was_keeps_its_state_and_gets_its_weight() {
-    let known = Known::of(&rendered(SPEC));
-    let text = carry(&format!("{EMPTY}{ROW}\n"), &known, &rendered(SPEC));
+    let text = text(&format!("{EMPTY}{ROW}\n"), SPEC, SPEC);
     let row = text.lines().nth(2).unwrap();
     assert_eq!(row, ROW.replace(" 7 7 ", " 100 100 "));
 }
@@ -63,12 +67,30 @@ fn a_server_that_changed_begins_afresh() {
 
 #[test]
 fn what_is_not_understood_carries_nothing() {
-    let known = Known::of(&rendered(SPEC));
     for reply in ["", "2\n", "1\n", "1\n# be_name\napp\n", "garbage"] {
-        let text = carry(reply, &known, &rendered(SPEC));
+        let text = text(reply, SPEC, SPEC);
         assert!(
             text.lines().count() <= 2 && text.starts_with("1\n# "),
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_slow_start_goes_on_as_a_weight_that_grows() {
+    let spec = SPEC.replace("path: /h", "path: /h, slow_start: 200s");
+    let (known, wanted) = (Known::of(&rendered(&spec)), rendered(&spec));
+    let row = ROW.replace(".1 0 0 7 7 99", ".1 1 0 100 100 50");
+    let reply = format!("{EMPTY}{row}\n");
+    let now = Instant::now();
+    let (text, warming) = carry(&reply, &known, &wanted, &Warming::default(), now);
+    assert!(text.contains(" 192.0.2.1 2 0 25 100 50 "), "{text}");
+    // And on over another reload.
+    let later = now + Duration::from_secs(50);
+    let reply = text.replace(" 50 8 ", " 1 8 ");
+    let (text, mut warming) = carry(&reply, &known, &wanted, &warming, later);
+    assert!(text.contains(" 192.0.2.1 2 0 50 100 1 "), "{text}");
+    let due = warming.advance(later + Duration::from_secs(100));
+    assert_eq!(due, [(Target::new("app", "a"), 100)]);
+    assert!(warming.is_empty());
 }

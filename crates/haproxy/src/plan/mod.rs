@@ -18,6 +18,7 @@ use hafleet_model::report::Change;
 use crate::binary::Version;
 use crate::render::Rendered;
 use crate::runtime::{MapEntry, ServersState};
+use crate::warming::Warming;
 
 pub use known::{Known, KnownServers};
 pub use step::{MapName, Step, Target};
@@ -43,6 +44,8 @@ pub struct Running {
     pub maps: BTreeMap<String, RunningMap>,
     /// Frontends that somebody turned off.
     pub stopped_frontends: Vec<String>,
+    /// Servers whose weight grows to what it should be.
+    pub(crate) warming: Warming,
     /// The SHA-1 of the certificates that it serves, by file; none for a file that it has not loaded. Only for files
     /// of the fleet's certificates that it could be asked for.
     pub certificates: BTreeMap<String, Option<String>>,
@@ -57,6 +60,7 @@ impl Running {
             servers: ServersState::default(),
             maps: BTreeMap::new(),
             stopped_frontends: Vec::new(),
+            warming: Warming::default(),
             certificates: BTreeMap::new(),
         }
     }

@@ -24,7 +24,8 @@ pub(super) fn compare(
             match running.servers.get(&server.backend, &server.name) {
                 None => add(draft, running, server, form.is_some())?,
                 Some(state) if form == Some(server.form.as_str()) => {
-                    change(draft, server, state, is_same);
+                    let is_warming = running.warming.has(&Target::of(server));
+                    change(draft, server, state, is_same, is_warming);
                     checks.compare(draft, server, state)?;
                 }
                 Some(_) if form.is_some() => {
@@ -77,7 +78,13 @@ fn add(
     Ok(())
 }
 
-fn change(draft: &mut Draft, server: &RenderedServer, state: &ServerState, is_same: bool) {
+fn change(
+    draft: &mut Draft,
+    server: &RenderedServer,
+    state: &ServerState,
+    is_same: bool,
+    is_warming: bool,
+) {
     let target = || Target::of(server);
     let moved = server
         .address
@@ -97,7 +104,7 @@ fn change(draft: &mut Draft, server: &RenderedServer, state: &ServerState, is_sa
             port: server.port,
         });
     }
-    if server.is_weight_ours && state.weight != server.weight {
+    if server.is_weight_ours && !is_warming && state.weight != server.weight {
         if is_same {
             let (was, now) = (server.weight, state.weight);
             draft.drift.push(format!(

@@ -17,7 +17,7 @@ impl Target {
         Self(format!("{backend}/{name}"))
     }
 
-    pub(super) fn of(server: &RenderedServer) -> Self {
+    pub(crate) fn of(server: &RenderedServer) -> Self {
         Self::new(&server.backend, &server.name)
     }
 }

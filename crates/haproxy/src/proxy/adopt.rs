@@ -12,6 +12,7 @@ use crate::plan::Known;
 use crate::process::{AppliedState, OurProcess, ProcessId, Restored, find_ours, read_applied};
 use crate::render::Listener;
 use crate::runtime::RuntimeSocket;
+use crate::warming::Warming;
 
 /// The process that serves.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(super) struct Current {
     pub(super) known: Option<Known>,
     pub(super) revision: Option<Revision>,
     pub(super) listeners: Vec<Listener>,
+    /// Servers in a slow start that began under the process before it.
+    pub(super) warming: Warming,
 }
 
 impl Current {
@@ -34,6 +37,7 @@ impl Current {
             known: Some(state.known.clone()),
             revision: Some(state.revision),
             listeners: state.listeners.clone(),
+            warming: Warming::default(),
         }
     }
 }
@@ -145,6 +149,7 @@ async fn newest_serving(files: &Files, ours: &[OurProcess]) -> Option<Current> {
                 known: None,
                 revision: None,
                 listeners: Vec::new(),
+                warming: Warming::default(),
             });
         }
     }

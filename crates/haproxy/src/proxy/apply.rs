@@ -57,12 +57,17 @@ impl Proxy {
             plan = self.apply_softly(rendered, revision, plan).await?;
         }
         if plan.change == Change::Reload || plan.change == Change::Start {
-            self.carry_state(rendered).await;
+            let warming = self.carry_state(rendered).await;
             let replaced = self.replace(rendered, revision).await;
             self.forget_state();
             handover = replaced?;
             // The new process has none of those that were on their way out of the one before it.
             self.leaving = Leaving::default();
+            self.current.send_modify(|current| {
+                if let Some(current) = current {
+                    current.warming = warming;
+                }
+            });
             self.settle(rendered).await;
         }
         self.was_applied = true;

@@ -161,6 +161,7 @@ impl Proxy {
         self.old.look_after();
         self.find_again().await;
         self.retire_strays();
+        self.warm().await;
         let current = self.current.borrow().clone();
         let mut report = DataPlane {
             health: if self.was_applied {

@@ -17,6 +17,7 @@ use crate::handover::{self, ARMED, FirewallError, HandoverChoice, HandoverError,
 use crate::plan::Known;
 use crate::process::{Launch, ProcessId, StartError, find_by_config, find_ours, launch, strangers};
 use crate::render::Rendered;
+use crate::warming::Warming;
 
 /// How long an old process may take to close its listening sockets. It takes less than 1 ms unless the machine is starved.
 pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -44,6 +45,7 @@ impl Next<'_> {
             known: Some(Known::of(self.rendered)),
             revision: Some(self.revision),
             listeners: self.rendered.listeners().to_vec(),
+            warming: Warming::default(),
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) async fn read(
         applied: current.known.clone(),
         servers,
         maps: maps(&socket, rendered, files).await?,
+        warming: current.warming.clone(),
         stopped_frontends: stopped.map(|stat| stat.proxy).collect(),
         certificates: socket.certificates(paths).await?,
     })

@@ -46,6 +46,7 @@ impl Proxy {
         let noted = Current {
             known: Some(brought_to(&current, rendered)),
             revision: Some(revision),
+            warming: current.warming.towards(rendered),
             ..current.clone()
         };
         if noted.known != current.known || noted.revision != current.revision || !is_on_disk {
@@ -137,7 +138,7 @@ async fn run_step(
 }
 
 /// The commands of a step, in their order.
-fn commands(step: &Step) -> Result<Vec<Command>, RuntimeError> {
+pub(super) fn commands(step: &Step) -> Result<Vec<Command>, RuntimeError> {
     let mut commands = vec![step.command()];
     if let Step::AddServer {
         target,

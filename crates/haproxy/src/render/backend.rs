@@ -140,9 +140,9 @@ fn cookie(lines: &mut Lines, path: &str, cookie: &Cookie) {
 fn health_check(lines: &mut Lines, path: &str, check: &HealthCheck, is_apart: bool) {
     let end = |line: Line<'_>| {
         if is_apart {
-            line.end_apart()
+            line.end_apart();
         } else {
-            line.end()
+            line.end();
         }
     };
     if check.check_type == HealthCheckType::Http {

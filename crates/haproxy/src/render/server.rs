@@ -1,9 +1,10 @@
 //! A server's line, and the same as the Runtime API takes it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hafleet_model::report::NodeContext;
-use hafleet_model::spec::{Backend, HealthCheck, Server, ServerTls};
+use hafleet_model::spec::{Backend, HealthCheck, Server, ServerTls, TimeSpan};
 
 use super::lines::{Line, Lines};
 use super::{expect_name, is_name};
@@ -34,6 +35,8 @@ pub struct RenderedServer {
     pub is_checked: bool,
     /// The words of its health check, where the Runtime API can turn it on and off; elsewhere they are part of the form.
     pub check: String,
+    /// For how long its share grows when it has come up again.
+    pub slow_start: Option<Duration>,
     /// Whether the Runtime API can add it and remove it, in versions that can at all.
     pub is_dynamic: bool,
 }
@@ -103,6 +106,10 @@ pub(super) fn server(
     let line = line
         .flag("backup", server.backup)
         .option("maxconn", server.maxconn);
+    // Not among the words of the check: a server that is not checked any more would go on starting slowly.
+    let slow_start = backend.health_check.as_ref();
+    let slow_start = slow_start.and_then(|check| check.slow_start);
+    let line = line.option("slowstart", slow_start);
     let line = line.option("cookie", backend.cookie.as_ref().map(|_| &server.name));
     let line = match &server.tls {
         Some(tls) => server_tls(line, tls, node),
@@ -133,6 +140,7 @@ pub(super) fn server(
         form: form.trim_start().to_owned(),
         is_checked: backend.health_check.is_some(),
         check: check.trim_start().to_owned(),
+        slow_start: slow_start.map(TimeSpan::duration),
         is_dynamic: traits.is_dynamic && address.is_some(),
     };
     if rendered.is_dynamic {

@@ -1,6 +1,7 @@
 //! Health checks that come and go, and what is known of servers when a new process takes over.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use hafleet_haproxy::RuntimeSocket;
 use hafleet_haproxy::runtime::Stat;
@@ -79,4 +80,69 @@ fn a_check_that_is_loaded_is_turned_off_and_on_in_the_running_process() {
         assert_eq!(applied.change, Change::Reload, "the process has none");
         becomes(&socket(&home, 4), "down", "DOWN").await;
     });
+}
+
+/// How much of its share a server gets, in percent: weights are 100.
+async fn share(socket: &RuntimeSocket, server: &str) -> u64 {
+    stat(socket, server).await.weight.unwrap()
+}
+
+#[test]
+fn a_slow_start_goes_on_over_a_reload_and_a_server_that_moved_begins_afresh() {
+    sandboxed(async || {
+        let home = Home::new();
+        let mut proxy = home.open().await;
+        let other = application("other").await.port();
+        let [(one, one_at), (two, two_at)] = [unheard(), unheard()];
+        let spec = |maxconn: u16, two_at: u16| {
+            format!(
+                "version: 1\nfrontends: [{{name: web, maxconn: {maxconn}, binds: [{{port: 8080}}], default_backend: app}}]\nbackends:\n\
+                 - {{name: app, health_check: {{type: tcp, interval: 50ms, slow_start: 6s}}, servers: [{{name: one, address: 127.0.0.1, port: {one_at}}}, \
+                 {{name: two, address: 127.0.0.1, port: {two_at}}}]}}\n"
+            )
+        };
+        apply(&mut proxy, &spec(10, two_at), 1).await;
+        let before = socket(&home, 1);
+        for server in ["one", "two"] {
+            becomes(&before, server, "DOWN").await;
+        }
+        let _heard = [one.listen(64).unwrap(), two.listen(64).unwrap()];
+        for server in ["one", "two"] {
+            becomes(&before, server, "UP").await;
+        }
+        let up_at = Instant::now();
+        until("one has some of its share", async || {
+            share(&before, "one").await >= 30
+        })
+        .await;
+        let applied = apply(&mut proxy, &spec(11, other), 2).await;
+        assert_eq!(applied.change, Change::Reload);
+        let after = socket(&home, 2);
+        let goes_on = share(&after, "one").await;
+        assert!((30..100).contains(&goes_on), "{goes_on} %");
+        assert_eq!(share(&after, "two").await, 100, "it begins afresh");
+        let same = apply(&mut proxy, &spec(11, other), 2).await;
+        assert_eq!(same.change, Change::Nothing, "it is no drift");
+        let applied = apply(&mut proxy, &spec(12, other), 3).await;
+        assert_eq!(applied.change, Change::Reload);
+        let last = socket(&home, 3);
+        let again = share(&last, "one").await;
+        assert!((goes_on..100).contains(&again), "{again} %");
+        until("one has all of its share", async || {
+            proxy.observe().await;
+            share(&last, "one").await == 100
+        })
+        .await;
+        let took = up_at.elapsed();
+        let expected = Duration::from_millis(4_500)..Duration::from_millis(9_000);
+        assert!(expected.contains(&took), "{took:?}");
+    });
+}
+
+/// A socket that holds its port, on which nobody listens yet.
+fn unheard() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
