@@ -262,6 +262,9 @@ fn a_firewall_that_cannot_hold_is_an_error_that_costs_nothing() {
             Err(error) => {
                 assert!(matches!(error, ApplyError::Handover(_)), "{error}");
                 assert!(is_running(first.pid) && !error.is_permanent());
+                let words = hafleet_model::with_causes(&error);
+                let is_kernels = words.contains("could not") || words.contains("Could not");
+                assert!(is_kernels && !words.contains("syntax"), "{words}");
             }
         }
         assert_eq!(who(v4(), "x", "/").await, "a");

@@ -18,3 +18,4 @@ mod routing;
 mod sandbox;
 mod services;
 mod web;
+mod window;
