@@ -13,12 +13,15 @@ use crate::clock::now_ms;
 use crate::line::{Adoption, AncestryError, Judgement, Line, check_ancestry};
 use crate::store::{Change, Conflict, ConflictReason, LineRecord, Store, StoreError};
 
+/// How many revisions are kept of what is observed: enough to look back, of bodies that may be large and change often.
+const OBSERVED_HISTORY_LIMIT: usize = 50;
+
 /// What became of a revision that came from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is in the line now, as the newest.
     Adopted {
-        /// How many own revisions became conflicts for it.
+        /// How many own revisions became conflicts for it. Of what is observed none do: they are dropped.
         lost: usize,
     },
     /// It was in the line before.
@@ -203,7 +206,7 @@ impl Documents {
     pub(crate) fn gather(&self, document: Document) -> Result<Gathered, StoreError> {
         let (kind, stamp) = (document.kind(), document.stamp());
         let line = self.line(kind);
-        if line.contains(stamp) || self.is_conflict(kind, stamp) {
+        if kind.is_observed() || line.contains(stamp) || self.is_conflict(kind, stamp) {
             return Ok(Gathered::Known);
         }
         if line
@@ -223,7 +226,7 @@ impl Documents {
         };
         let change = Change {
             conflict: Some((document, reason)),
-            ..self.change()
+            ..self.change(kind)
         };
         self.commit(kind, &change)?;
         Ok(Gathered::Kept)
@@ -250,11 +253,11 @@ impl Documents {
         let document = make(line.head())?;
         let mut next = line.clone();
         next.adopt(document.stamp(), &Adoption::default());
-        let trimmed = next.trim(self.history_limit);
+        let trimmed = next.trim(self.limit(kind));
         let change = Change {
             put: Some(document.clone()),
             trimmed,
-            ..self.change()
+            ..self.change(kind)
         };
         self.commit(kind, &change)?;
         *line = next;
@@ -301,14 +304,17 @@ impl Documents {
         let kind = document.kind();
         let mut next = line.clone();
         next.adopt(document.stamp(), &adoption);
-        let trimmed = next.trim(self.history_limit);
-        let lost = adoption.lost.len();
+        let trimmed = next.trim(self.limit(kind));
+        let lost = match kind.is_observed() {
+            true => 0,
+            false => adoption.lost.len(),
+        };
         let change = Change {
             put: Some(document.clone()),
             between: adoption.between,
             lost: adoption.lost,
             trimmed,
-            ..self.change()
+            ..self.change(kind)
         };
         self.commit(kind, &change)?;
         *line = next;
@@ -324,7 +330,7 @@ impl Documents {
         if is_missing {
             let change = Change {
                 put: Some(document),
-                ..self.change()
+                ..self.change(kind)
             };
             self.commit(kind, &change)?;
         }
@@ -338,7 +344,9 @@ impl Documents {
         outcome: Outcome,
     ) -> Result<Outcome, AdoptError> {
         let (kind, stamp) = (document.kind(), document.stamp());
-        if !self.is_conflict(kind, stamp) {
+        if kind.is_observed() {
+            tracing::info!(%kind, %stamp, "a revision lost against a later one, and is dropped");
+        } else if !self.is_conflict(kind, stamp) {
             match reason {
                 ConflictReason::Divergent => {
                     tracing::error!(%kind, %stamp, "two bodies bear the same revision");
@@ -349,18 +357,30 @@ impl Documents {
             }
             let change = Change {
                 conflict: Some((document, reason)),
-                ..self.change()
+                ..self.change(kind)
             };
             self.commit(kind, &change)?;
         }
         Ok(outcome)
     }
 
-    /// A change that changes nothing yet.
-    fn change(&self) -> Change {
+    /// How many revisions of `kind` are kept.
+    fn limit(&self, kind: DocumentKind) -> usize {
+        match kind.is_observed() {
+            true => self.history_limit.min(OBSERVED_HISTORY_LIMIT),
+            false => self.history_limit,
+        }
+    }
+
+    /// A change that changes nothing yet. Of what is observed no conflicts are kept.
+    fn change(&self, kind: DocumentKind) -> Change {
+        let conflict_limit = match kind.is_observed() {
+            true => 0,
+            false => self.history_limit,
+        };
         Change {
             now_ms: now_ms(),
-            conflict_limit: Some(self.history_limit),
+            conflict_limit: Some(conflict_limit),
             ..Change::default()
         }
     }

@@ -14,13 +14,17 @@ fn open(directory: &TempDir, limit: usize) -> Documents {
 }
 
 fn after(parent: Option<Stamp>, term: u64, body: &str) -> Document {
+    after_of(KIND, parent, term, body)
+}
+
+fn after_of(kind: DocumentKind, parent: Option<Stamp>, term: u64, body: &str) -> Document {
     let sequence = parent.map_or(0, |parent| parent.revision.sequence) + 1;
     let stamp = Stamp {
         revision: Revision::new(Term(term), sequence),
         digest: Digest::of(body.as_bytes()),
     };
     let header = Header {
-        kind: KIND,
+        kind,
         stamp,
         parent,
         author: "ada".into(),
@@ -104,6 +108,32 @@ fn the_losing_side_of_a_fork_is_kept_with_its_bodies() {
         .unwrap()
         .unwrap();
     assert_eq!(lost.body(), "mine");
+}
+
+#[test]
+fn the_losing_side_of_a_fork_of_endpoints_is_dropped() {
+    let kind = DocumentKind::Endpoints;
+    let directory = tempfile::tempdir().unwrap();
+    let documents = open(&directory, 10);
+    let append = |body: &str| {
+        let appended = documents.append(kind, |newest| {
+            Ok::<_, StoreError>(after_of(kind, newest, 1, body))
+        });
+        appended.unwrap().stamp()
+    };
+    let (common, mine) = (append("common"), append("mine"));
+    let theirs = after_of(kind, Some(common), 2, "theirs");
+    let outcome = documents.adopt(theirs, &[common], false).unwrap();
+    assert_eq!(outcome, Outcome::Adopted { lost: 0 });
+    assert_eq!(documents.newest(kind).unwrap().body(), "theirs");
+    assert!(documents.conflicts(kind).is_empty() && documents.lost().is_empty());
+    assert!(documents.stamped(kind, mine).unwrap().is_none());
+
+    // Neither what a peer of an earlier version keeps, nor what comes late, is a conflict.
+    let late = after_of(kind, Some(common), 1, "mine");
+    assert_eq!(documents.gather(late.clone()).unwrap(), Gathered::Known);
+    documents.adopt(late, &[common], false).unwrap();
+    assert!(documents.conflicts(kind).is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use hafleet_model::report::{ApplyState, DataPlane, NodeReport};
+use hafleet_model::report::{ApplyState, DataPlane, EndpointsState, NodeReport};
 use hafleet_model::{Digest, DocumentKind, NodeId, Stamp, Term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ const VERSION: &str = "version";
 const UNFIT: &str = "unfit";
 const CLAIM: &str = "claim";
 const APPLY: &str = "apply";
+const ENDPOINTS: &str = "endpoints";
 const DATA_PLANE: &str = "data_plane";
 const HELD: &str = "held.";
 const LOST: &str = "lost.";
@@ -63,6 +64,7 @@ pub(crate) fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> 
         claim: None,
         held: BTreeMap::new(),
         apply: ApplyState::default(),
+        endpoints: EndpointsState::default(),
         data_plane: DataPlane::default(),
     }
 }
@@ -75,6 +77,10 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         (DATA_ADDRESS.to_owned(), report.data_address.to_string()),
         (VERSION.to_owned(), cut(&report.version)),
         (APPLY.to_owned(), json(&cut_apply(&report.apply))),
+        (
+            ENDPOINTS.to_owned(),
+            json(&cut_endpoints(&report.endpoints)),
+        ),
         (
             DATA_PLANE.to_owned(),
             json(&cut_data_plane(&report.data_plane)),
@@ -118,6 +124,7 @@ pub(crate) fn from_gossip<'a>(
             UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
             CLAIM => report.claim = present(value).map(term).transpose()?,
             APPLY => report.apply = from_json(key, value)?,
+            ENDPOINTS => report.endpoints = from_json(key, value)?,
             DATA_PLANE => report.data_plane = from_json(key, value)?,
             LEFT => has_left = !value.is_empty(),
             _ => {
@@ -225,6 +232,13 @@ fn cut_apply(apply: &ApplyState) -> ApplyState {
     }
 }
 
+fn cut_endpoints(endpoints: &EndpointsState) -> EndpointsState {
+    EndpointsState {
+        applied: endpoints.applied,
+        error: endpoints.error.as_deref().map(cut),
+    }
+}
+
 fn cut_data_plane(data_plane: &DataPlane) -> DataPlane {
     let version = data_plane
         .version
@@ -278,6 +292,10 @@ mod tests {
                 revision,
                 change: Change::Reload,
             },
+            endpoints: EndpointsState {
+                applied: Some(revision),
+                error: Some("a service has no port".into()),
+            },
             ..blank_report(NodeId::new("lb1").unwrap(), 3, address())
         };
         Facts {
@@ -303,6 +321,7 @@ mod tests {
         let mut facts = full();
         facts.report.unfit = Some("\"\\\u{1}ü".repeat(4000));
         facts.report.data_plane.handover = "\u{1}".repeat(4000);
+        facts.report.endpoints.error = Some("\u{1}".repeat(4000));
         facts.report.apply = ApplyState::Failed {
             revision: Revision::new(Term(1), 1),
             error: "\u{7f}\n".repeat(9000),
@@ -337,7 +356,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

@@ -151,7 +151,7 @@ impl Repairer {
         let newer = |stamp: &Stamp| match own {
             None => true,
             Some(own) if own.revision == stamp.revision => {
-                own != *stamp && !self.documents.is_conflict(kind, *stamp)
+                own != *stamp && !kind.is_observed() && !self.documents.is_conflict(kind, *stamp)
             }
             Some(own) => stamp.revision > own.revision,
         };

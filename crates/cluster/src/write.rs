@@ -59,7 +59,7 @@ pub struct WriteRequest {
     pub author: String,
     /// Why, at most [`MAX_COMMENT_LEN`] bytes.
     pub comment: String,
-    /// Whether to write even without a live majority.
+    /// Whether to write even without a live majority. Endpoints always are: whoever survives goes on with what it finds.
     pub force: bool,
 }
 
@@ -188,9 +188,10 @@ impl Writer {
         };
         let mut ready = ready.lock().await;
         let term = self.leading()?;
-        self.check_majority(request.force)?;
+        let goes_on_alone = request.force || request.kind.is_observed();
+        self.check_majority(goes_on_alone)?;
         if *ready != Some(term) {
-            self.make_ready(request.kind, term, request.force).await?;
+            self.make_ready(request.kind, term, goes_on_alone).await?;
             *ready = Some(term);
         }
         let document = self.append(request, term).await?;
@@ -234,9 +235,9 @@ impl Writer {
         Err(WriteError::NotLeader { leader, reason })
     }
 
-    fn check_majority(&self, force: bool) -> Result<(), WriteError> {
+    fn check_majority(&self, goes_on_alone: bool) -> Result<(), WriteError> {
         let view = self.view();
-        if force || view.has_majority() {
+        if goes_on_alone || view.has_majority() {
             return Ok(());
         }
         Err(WriteError::NoMajority {
@@ -252,7 +253,7 @@ impl Writer {
         &self,
         kind: DocumentKind,
         term: Term,
-        force: bool,
+        goes_on_alone: bool,
     ) -> Result<(), WriteError> {
         let view = self.view();
         let answers = self.ask_heads(&view, term).await;
@@ -264,7 +265,7 @@ impl Writer {
             return Err(WriteError::Overtaken);
         }
         let answered = 1 + answers.iter().filter(|(_, answer)| answer.is_ok()).count();
-        if !view.is_majority(answered) && !force {
+        if !view.is_majority(answered) && !goes_on_alone {
             return Err(unanswered(&view, answered, &answers));
         }
         let heads = answers.iter().flat_map(|(id, answer)| {

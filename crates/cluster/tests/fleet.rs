@@ -218,6 +218,55 @@ async fn without_a_majority_nothing_is_written_unless_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_go_on_without_a_majority_and_their_forks_are_no_conflicts() {
+    let mut fleet = Fleet::of(3).await;
+    let leader = fleet.agreed_leader().await.id.clone();
+    let others: Vec<_> = fleet
+        .nodes()
+        .map(|node| node.id.clone())
+        .filter(|id| *id != leader)
+        .collect();
+    let endpoints = |body: &str| WriteRequest {
+        kind: DocumentKind::Endpoints,
+        ..write_spec(body, Expect::Any)
+    };
+    let written = fleet.node(&leader).cluster.write(endpoints("all")).await;
+    assert!(written.unwrap().committed);
+    for other in &others {
+        fleet.kill(other).await;
+    }
+    let last = fleet.node(&leader);
+    last.until("both others are seen to be gone", |node| {
+        node.view().live_count() == 1
+    })
+    .await;
+    let written = last.cluster.write(endpoints("left")).await.unwrap();
+    assert!(!written.committed, "{written:?}");
+
+    // The other side never heard of that, has one node of three, and goes on as well.
+    fleet.kill(&leader).await;
+    fleet.start(&others[0]).await;
+    let right = fleet.node(&others[0]);
+    right
+        .until("it leads", |node| node.view().leadership.is_leader())
+        .await;
+    right.cluster.write(endpoints("right")).await.unwrap();
+    fleet.start(&leader).await;
+    for id in [&leader, &others[0]] {
+        let node = fleet.node(id);
+        node.until("one of the two is everywhere", |node| {
+            let newest = node.cluster.document(DocumentKind::Endpoints);
+            newest
+                .borrow()
+                .as_ref()
+                .is_some_and(|newest| newest.body() == "right")
+        })
+        .await;
+        assert!(node.cluster.conflicts(DocumentKind::Endpoints).is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_minority_does_not_take_itself_for_the_fleet() {
     let mut fleet = Fleet::of(3).await;
     fleet.agreed_leader().await;

@@ -35,6 +35,12 @@ impl DocumentKind {
             Self::Secrets => "secrets",
         }
     }
+
+    /// Whether agents find it out and nobody writes it. What is lost of it is found out again, so that it is written
+    /// without a majority, too, and a revision that loses against another is nothing for people to look at.
+    pub fn is_observed(self) -> bool {
+        matches!(self, Self::Endpoints)
+    }
 }
 
 impl fmt::Display for DocumentKind {

@@ -35,6 +35,8 @@ pub struct NodeReport {
     pub held: BTreeMap<DocumentKind, Stamp>,
     /// What it last tried to bring its HAProxy to, and how that went.
     pub apply: ApplyState,
+    /// How far it is with what discovery found.
+    pub endpoints: EndpointsState,
     /// Its HAProxy.
     pub data_plane: DataPlane,
 }
@@ -78,6 +80,15 @@ impl ApplyState {
             Self::Waiting | Self::Applying { .. } => None,
         }
     }
+}
+
+/// How far a node is with the endpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointsState {
+    /// The revision whose servers HAProxy has; none when it has none, or nobody knows.
+    pub applied: Option<Revision>,
+    /// Why it does not have the newest; none when it does, or is about to.
+    pub error: Option<String>,
 }
 
 /// What it takes to bring HAProxy from what it runs to what it should run, from least to most.
