@@ -43,8 +43,26 @@ fn settings(home: &Home, config: &Path, process: ProcessMode) -> Settings {
     settings
 }
 
-/// Puts a systemctl where it is found before any other; whether that can be done.
-fn stand_in(dir: &Path, config: &Path) -> bool {
+/// A master that puts itself into the background.
+const DAEMON: &str = "exec haproxy -W -D -f \"$1\" -p master.pid -S \"$PWD/master.sock\"";
+
+/// A master as systemd runs it (`Type=notify`): in the foreground, ready when it says so on a socket.
+const NOTIFYING: &str = "python3 - \"$1\" <<'END'\n\
+    import os, socket, subprocess, sys\n\
+    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+    said.bind('notify.sock')\n\
+    said.settimeout(10)\n\
+    here = os.getcwd()\n\
+    words = ['haproxy', '-Ws', '-f', sys.argv[1], '-p', 'master.pid', '-S', here + '/master.sock']\n\
+    null = subprocess.DEVNULL\n\
+    subprocess.Popen(words, env=dict(os.environ, NOTIFY_SOCKET=here + '/notify.sock'), start_new_session=True,\n\
+    \x20                stdin=null, stdout=null, stderr=null)\n\
+    while b'READY=1' not in said.recv(4096):\n\
+    \x20   pass\n\
+    END";
+
+/// Puts a systemctl, whose `start` is a script of a shell, where it is found before any other; whether that can be done.
+fn stand_in(dir: &Path, config: &Path, start: &str) -> bool {
     let place = "/usr/local/sbin";
     let is_first = std::env::var("PATH").is_ok_and(|path| {
         let here = path.split(':').position(|dir| dir == place);
@@ -61,8 +79,7 @@ fn stand_in(dir: &Path, config: &Path) -> bool {
     std::fs::create_dir(&bin).unwrap();
     let (dir, config) = (dir.display(), config.display());
     let text = format!(
-        "cd '{dir}'; echo \"$@\" >> calls\ncase $1 in\n\
-         start) exec haproxy -W -D -f '{config}' -p master.pid -S \"$PWD/master.sock\" ;;\n\
+        "cd '{dir}'; echo \"$@\" >> calls\ncase $1 in\nstart)\nset -- '{config}'\n{start}\n;;\n\
          reload) [ -e broken ] || kill -USR2 $(cat master.pid) ;;\nesac\n"
     );
     script(&bin.join("systemctl"), &text);
@@ -73,93 +90,108 @@ fn stand_in(dir: &Path, config: &Path) -> bool {
 
 #[test]
 fn systemd_reloads_a_master_and_its_worker_is_asked() {
-    sandboxed_as_root(async || {
-        let home = Home::new();
-        let (dir, config) = service(&home);
-        if !stand_in(&dir, &config) {
-            return;
-        }
-        let unit = "haproxy.service".to_owned();
-        let mut settings = settings(&home, &config, ProcessMode::Systemd { unit });
-        settings.master_socket = Some(dir.join("master.sock"));
-        // HAProxy tries for 2 s to bind.
-        settings.verify_timeout = Duration::from_secs(5);
-        let mut proxy = Proxy::open(settings.clone()).await.unwrap();
-        let a = application("a").await.port();
-        let first = apply(&mut proxy, &spec(a, 100, ""), 1).await;
-        assert_eq!(first.change, Change::Start);
-        assert_eq!(who(web(), "x", "/").await, "a");
-        let master = std::fs::read_to_string(dir.join("master.pid")).unwrap();
-        let master: u32 = master.trim().parse().unwrap();
-        assert_ne!(first.pid, master, "the worker serves");
+    sandboxed_as_root(async || a_master_serves(DAEMON).await);
+}
 
-        let traffic = Traffic::begin(web(), 6);
-        let mut last = first.pid;
-        for sequence in 2..5 {
-            traffic.flows(50).await;
-            let applied = apply(&mut proxy, &spec(a, 100 + sequence, ""), sequence).await;
-            assert_eq!(applied.change, Change::Reload);
-            assert!(applied.handover.unwrap().starts_with("migrate: "));
-            assert_ne!(applied.pid, last);
-            last = applied.pid;
-        }
+#[test]
+fn systemd_reloads_a_master_that_notifies_it() {
+    sandboxed_as_root(async || a_master_serves(NOTIFYING).await);
+}
+
+async fn a_master_serves(start: &str) {
+    let home = Home::new();
+    let (dir, config) = service(&home);
+    if !stand_in(&dir, &config, start) {
+        return;
+    }
+    let unit = "haproxy.service".to_owned();
+    let mut settings = settings(&home, &config, ProcessMode::Systemd { unit });
+    settings.master_socket = Some(dir.join("master.sock"));
+    // HAProxy tries for 2 s to bind.
+    settings.verify_timeout = Duration::from_secs(5);
+    let mut proxy = Proxy::open(settings.clone()).await.unwrap();
+    let a = application("a").await.port();
+    let first = apply(&mut proxy, &spec(a, 100, ""), 1).await;
+    assert_eq!(first.change, Change::Start);
+    assert_eq!(who(web(), "x", "/").await, "a");
+    let master = std::fs::read_to_string(dir.join("master.pid")).unwrap();
+    let master: u32 = master.trim().parse().unwrap();
+    assert_ne!(first.pid, master, "the worker serves");
+    let words = std::fs::read_to_string(format!("/proc/{master}/cmdline")).unwrap();
+    let is_notifying = words.split('\0').any(|word| word == "-Ws");
+    assert_eq!(is_notifying, start == NOTIFYING, "{words}");
+
+    let traffic = Traffic::begin(web(), 6);
+    let mut last = first.pid;
+    for sequence in 2..5 {
         traffic.flows(50).await;
-        assert_eq!(traffic.end().await, Vec::<String>::new());
-        assert!(is_running(master));
-        let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
-        let reload = "reload haproxy.service\n";
-        assert_eq!(
-            calls,
-            format!("start haproxy.service\n{reload}{reload}{reload}")
-        );
+        let applied = apply(&mut proxy, &spec(a, 100 + sequence, ""), sequence).await;
+        assert_eq!(applied.change, Change::Reload);
+        assert!(applied.handover.unwrap().starts_with("migrate: "));
+        assert_ne!(applied.pid, last);
+        last = applied.pid;
+    }
+    traffic.flows(50).await;
+    assert_eq!(traffic.end().await, Vec::<String>::new());
+    assert!(is_running(master));
+    let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
+    let reload = "reload haproxy.service\n";
+    assert_eq!(
+        calls,
+        format!("start haproxy.service\n{reload}{reload}{reload}")
+    );
 
-        // An agent that comes anew finds the worker, and touches nothing.
-        drop(proxy);
-        let mut proxy = Proxy::open(settings).await.unwrap();
-        assert_eq!(proxy.observe().await.pid, Some(last));
-        let same = apply(&mut proxy, &spec(a, 104, ""), 4).await;
-        assert_eq!((same.change, same.pid), (Change::Nothing, last));
+    // An agent that comes anew finds the worker, and touches nothing.
+    drop(proxy);
+    let mut proxy = Proxy::open(settings).await.unwrap();
+    assert_eq!(proxy.observe().await.pid, Some(last));
+    let same = apply(&mut proxy, &spec(a, 104, ""), 4).await;
+    assert_eq!((same.change, same.pid), (Change::Nothing, last));
 
-        // So it does when somebody else reloads the service.
-        let by_hand = Command::new("systemctl")
-            .args(["reload", "haproxy"])
-            .status();
-        assert!(by_hand.unwrap().success());
-        until("the next worker is found", async || {
-            let seen = proxy.observe().await;
-            seen.health == DataPlaneHealth::Up && seen.pid != Some(last)
-        })
-        .await;
+    // What a worker can be told takes no reload.
+    let weighed = spec(a, 104, "").replace(&format!("port: {a}"), &format!("port: {a}, weight: 7"));
+    let told = apply(&mut proxy, &weighed, 5).await;
+    assert_eq!((told.change, told.pid), (Change::Runtime, last));
 
-        // A bind that fails inside the master shows only in `show proc`.
-        let before = std::fs::read_to_string(&config).unwrap();
-        let failing = format!(
-            "{}raw: |\n  frontend other\n    bind unix@/nowhere/at/all.sock\n    default_backend app\n",
-            spec(a, 105, "")
-        );
-        let wanted = rendered(&proxy, &failing);
-        let error = proxy.apply(&wanted, revision(6)).await.unwrap_err();
-        let words = error.to_string();
-        let is_typed = matches!(error, ApplyError::Service(ServiceError::NotTaken { .. }));
-        assert!(is_typed && words.contains("failed reloads"), "{words}");
-        assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
-        until("it serves", async || who(web(), "x", "/").await == "a").await;
+    // So it does when somebody else reloads the service.
+    let by_hand = Command::new("systemctl")
+        .args(["reload", "haproxy"])
+        .status();
+    assert!(by_hand.unwrap().success());
+    until("the next worker is found", async || {
+        let seen = proxy.observe().await;
+        seen.health == DataPlaneHealth::Up && seen.pid != Some(last)
+    })
+    .await;
 
-        // A service that says yes and does nothing is found out.
-        std::fs::write(dir.join("broken"), "").unwrap();
-        let wanted = rendered(&proxy, &spec(a, 106, ""));
-        let error = proxy.apply(&wanted, revision(7)).await.unwrap_err();
-        let is_typed = matches!(error, ApplyError::Service(ServiceError::NotTaken { .. }));
-        assert!(is_typed, "{error}");
-        assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
-        std::fs::remove_file(dir.join("broken")).unwrap();
-        assert_eq!(
-            proxy.apply(&wanted, revision(8)).await.unwrap().change,
-            Change::Reload
-        );
-        proxy.stop(Duration::from_secs(1)).await;
-        assert_eq!(who(web(), "x", "/").await, "a", "the service's to stop");
-    });
+    // A bind that fails inside the master shows only in `show proc`.
+    let before = std::fs::read_to_string(&config).unwrap();
+    let failing = format!(
+        "{}raw: |\n  frontend other\n    bind unix@/nowhere/at/all.sock\n    default_backend app\n",
+        spec(a, 105, "")
+    );
+    let wanted = rendered(&proxy, &failing);
+    let error = proxy.apply(&wanted, revision(6)).await.unwrap_err();
+    let words = error.to_string();
+    let is_typed = matches!(error, ApplyError::Service(ServiceError::NotTaken { .. }));
+    assert!(is_typed && words.contains("failed reloads"), "{words}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+    until("it serves", async || who(web(), "x", "/").await == "a").await;
+
+    // A service that says yes and does nothing is found out.
+    std::fs::write(dir.join("broken"), "").unwrap();
+    let wanted = rendered(&proxy, &spec(a, 106, ""));
+    let error = proxy.apply(&wanted, revision(7)).await.unwrap_err();
+    let is_typed = matches!(error, ApplyError::Service(ServiceError::NotTaken { .. }));
+    assert!(is_typed, "{error}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+    std::fs::remove_file(dir.join("broken")).unwrap();
+    assert_eq!(
+        proxy.apply(&wanted, revision(8)).await.unwrap().change,
+        Change::Reload
+    );
+    proxy.stop(Duration::from_secs(1)).await;
+    assert_eq!(who(web(), "x", "/").await, "a", "the service's to stop");
 }
 
 /// A script that starts and reloads as plainly as can be (`-sf`).
