@@ -7,6 +7,9 @@
 //! This crate writes no document and knows no leader: the agent starts and stops the sources, and writes what comes out.
 
 pub mod answer;
+pub mod dns;
+pub mod file;
+mod pauses;
 pub mod query;
 pub mod source;
 
