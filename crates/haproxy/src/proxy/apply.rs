@@ -35,22 +35,45 @@ pub struct Applied {
 }
 
 impl Proxy {
-    /// Brings HAProxy to `rendered`, which the spec's `revision` became. A process that was found dead is started.
-    ///
-    /// Not cancel-safe: run it to its end. What a cancelled one leaves is mended by the next.
+    /// Finds the least that brings HAProxy to `rendered`, for [`Self::carry_out`]. Clears up first after an apply that
+    /// was cut short.
     ///
     /// # Errors
-    /// What failed. HAProxy then runs what it ran before, without a connection lost, and the file on disk is that one.
+    /// When HAProxy runs but does not answer, or the directory cannot be used.
+    pub async fn plan(&mut self, rendered: &Rendered) -> Result<Plan, ApplyError> {
+        self.mend()?;
+        self.find_again().await;
+        self.old.look_after();
+        Ok(self.inspector.plan(rendered).await?)
+    }
+
+    /// Brings HAProxy to `rendered`, which the spec's `revision` became: [`Self::plan`] and [`Self::carry_out`].
+    ///
+    /// # Errors
+    /// As those.
     pub async fn apply(
         &mut self,
         rendered: &Rendered,
         revision: Revision,
     ) -> Result<Applied, ApplyError> {
+        let plan = self.plan(rendered).await?;
+        self.carry_out(plan, rendered, revision).await
+    }
+
+    /// Brings HAProxy to `rendered`, which the spec's `revision` became, by a `plan` that was made for it a moment ago. A
+    /// process that was found dead is started.
+    ///
+    /// Not cancel-safe: run it to its end. What a cancelled one leaves is mended by the next.
+    ///
+    /// # Errors
+    /// What failed. HAProxy then runs what it ran before, without a connection lost, and the file on disk is that one.
+    pub async fn carry_out(
+        &mut self,
+        mut plan: Plan,
+        rendered: &Rendered,
+        revision: Revision,
+    ) -> Result<Applied, ApplyError> {
         let begun = Instant::now();
-        self.mend()?;
-        self.find_again().await;
-        self.old.look_after();
-        let mut plan = self.inspector.plan(rendered).await?;
         self.see_drift(&plan);
         let mut handover = None;
         if plan.change == Change::Nothing || plan.change == Change::Runtime {

@@ -35,7 +35,6 @@ use crate::certificates::Certificates;
 use crate::check::CheckError;
 use crate::files::{self, FileError};
 use crate::handover;
-use crate::plan::Plan;
 use crate::render::{RenderError, Rendered};
 
 pub use crate::handover::{FirewallChoice, HandoverChoice};
@@ -131,14 +130,6 @@ impl Proxy {
     /// As there.
     pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
         self.inspector.check(rendered).await
-    }
-
-    /// As [`Inspector::plan`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn plan(&mut self, rendered: &Rendered) -> Result<Plan, PlanError> {
-        self.inspector.plan(rendered).await
     }
 
     /// The revision that HAProxy was last brought to; none when it does not run, or nobody knows.
