@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, ApplyError, OldProcess, Proxy, Rendered};
+use hafleet_haproxy::{Applied, ApplyError, OldProcess, Plan, Proxy, Rendered};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::Findings;
 use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
@@ -121,17 +121,19 @@ impl DataPlaneLoop {
                 until,
                 reason: "the last reload was a moment ago",
             },
-            _ => self.apply(revision, plan.reason).await,
+            _ => self.apply(revision, plan).await,
         }
     }
 
-    async fn apply(&mut self, revision: Revision, reason: String) -> Outcome {
+    async fn apply(&mut self, revision: Revision, plan: Plan) -> Outcome {
         let Some(wanted) = &self.wanted else {
             return Outcome::Done;
         };
         let begun = Instant::now();
         let at_ms = jiff::Timestamp::now().as_millisecond();
-        let outcome = self.proxy.apply(&wanted.rendered, revision).await;
+        let reason = plan.reason.clone();
+        let carried_out = self.proxy.carry_out(plan, &wanted.rendered, revision);
+        let outcome = carried_out.await;
         if was_reload(&outcome) {
             self.pace.reloaded(begun, rand::random());
             let applied = outcome.as_ref().ok();
