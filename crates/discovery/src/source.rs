@@ -1,9 +1,10 @@
 //! The contract of all sources. `tests/contract.rs` holds every one of them to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -56,13 +57,30 @@ pub struct Said {
 pub struct Answers {
     newest: watch::Sender<Option<Said>>,
     stop: CancellationToken,
+    /// Told at each answer, besides those who watch.
+    told: Option<Arc<Notify>>,
 }
 
 impl Answers {
     /// A place for answers, and where they are read. Cancel `stop` to end the source.
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Said>>) {
         let (newest, said) = watch::channel(None);
-        (Self { newest, stop }, said)
+        (
+            Self {
+                newest,
+                stop,
+                told: None,
+            },
+            said,
+        )
+    }
+
+    /// The same, and `told` is notified whenever the source says something.
+    pub(crate) fn telling(self, told: Arc<Notify>) -> Self {
+        Self {
+            told: Some(told),
+            ..self
+        }
     }
 
     /// Says something.
@@ -75,6 +93,9 @@ impl Answers {
                 result,
             });
         });
+        if let Some(told) = &self.told {
+            told.notify_one();
+        }
     }
 
     /// Resolves when the source should end.
