@@ -3,26 +3,49 @@
 use hafleet_api::Failure;
 use hafleet_api::fleet::Steps;
 use hafleet_haproxy::{CheckError, Inspector, Rendered};
+use hafleet_model::endpoints::effective_spec;
 use hafleet_model::spec::{self, Finding, Findings, LoadedSpec};
-use hafleet_model::with_causes;
+use hafleet_model::{Endpoints, with_causes};
 
 /// A valid spec and its configuration for this node.
 pub(crate) struct Candidate {
     loaded: LoadedSpec,
+    /// With the servers and services that discovery found.
     rendered: Rendered,
+    /// Without them; none where that is the same.
+    alone: Option<Rendered>,
+    /// Why it cannot have them.
+    problem: Option<Finding>,
 }
 
 impl Candidate {
-    /// Reads, validates and renders `text`.
-    pub(crate) fn read(text: &str, inspector: &Inspector) -> Result<Self, Failure> {
+    /// Reads, validates and renders `text`, with what discovery found. That has no say in whether it is valid.
+    pub(crate) fn read(
+        text: &str,
+        inspector: &Inspector,
+        endpoints: &Endpoints,
+    ) -> Result<Self, Failure> {
         let loaded = spec::load(text).map_err(Failure::InvalidSpec)?;
-        match inspector.render(&loaded.spec) {
-            Ok(rendered) => Ok(Self { loaded, rendered }),
-            Err(error) => {
-                let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
-                Err(Failure::InvalidSpec(Findings(findings.collect())))
+        let alone = inspector.render(&loaded.spec).map_err(|error| {
+            let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
+            Failure::InvalidSpec(Findings(findings.collect()))
+        })?;
+        let zone = inspector.node().zone.as_deref();
+        let spec = effective_spec(&loaded.spec, endpoints, zone);
+        let (rendered, alone, problem) = if spec == loaded.spec {
+            (alone, None, None)
+        } else {
+            match inspector.render(&spec) {
+                Ok(rendered) => (rendered, Some(alone), None),
+                Err(error) => (alone, None, Some(of_endpoints(&error.0))),
             }
-        }
+        };
+        Ok(Self {
+            loaded,
+            rendered,
+            alone,
+            problem,
+        })
     }
 
     /// The configuration.
@@ -30,10 +53,24 @@ impl Candidate {
         &self.rendered
     }
 
-    /// Asks HAProxy itself, which has the last word; returns what it warns of.
+    /// Asks HAProxy itself, which has the last word; returns what is to be known of it.
     pub(crate) async fn check(&self, inspector: &Inspector) -> Result<Vec<Finding>, Failure> {
-        match inspector.check(&self.rendered).await {
-            Ok(warnings) => Ok(self.locate(warnings)),
+        let mut warnings: Vec<_> = self.problem.iter().cloned().collect();
+        let checked = match (inspector.check(&self.rendered).await, &self.alone) {
+            (Err(CheckError::Invalid(findings)), Some(alone)) => {
+                let checked = inspector.check(alone).await;
+                if checked.is_ok() {
+                    warnings.push(of_endpoints(&findings));
+                }
+                checked
+            }
+            (checked, _) => checked,
+        };
+        match checked {
+            Ok(findings) => {
+                warnings.extend(self.locate(findings));
+                Ok(warnings)
+            }
             Err(CheckError::Invalid(findings)) => {
                 Err(Failure::InvalidSpec(Findings(self.locate(findings.0))))
             }
@@ -60,4 +97,12 @@ impl Candidate {
             .map(|finding| self.loaded.locate(finding))
             .collect()
     }
+}
+
+/// What discovery found does not go with the spec, which is no fault of the spec.
+fn of_endpoints(findings: &Findings) -> Finding {
+    let words = format!(
+        "what discovery found does not go with this spec, and nodes would keep the endpoints that they have: {findings}"
+    );
+    Finding::new("", words)
 }

@@ -1,18 +1,18 @@
-//! The loop that brings this node's HAProxy to the fleet's spec, and says how that goes.
+//! The loop that brings this node's HAProxy to the fleet's spec with what discovery found, and says how that goes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, ApplyError, OldProcess, Plan, Proxy, Rendered};
-use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
-use hafleet_model::spec::Findings;
-use hafleet_model::{Document, DocumentKind, Revision, Stamp, spec};
+use hafleet_haproxy::{Applied, ApplyError, OldProcess, Plan, Proxy};
+use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth, EndpointsState};
+use hafleet_model::{Document, DocumentKind, Revision};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::certificates::CertificateKeeper;
+use crate::composer::{Composer, Fault};
+use crate::endpoints::Found;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 use crate::reloads::{Reload, ReloadLog, ReloadPace};
 use hafleet_model::with_causes;
@@ -36,21 +36,14 @@ pub(crate) struct DataPlaneLoop {
     cluster: Cluster,
     spec: watch::Receiver<Option<Arc<Document>>>,
     secrets: watch::Receiver<Option<Arc<Document>>>,
-    certificates: CertificateKeeper,
-    wanted: Option<Wanted>,
+    endpoints: watch::Receiver<Option<Arc<Document>>>,
+    composer: Composer,
     state: ApplyState,
+    endpoints_state: EndpointsState,
     pace: ReloadPace,
     reloads: ReloadLog,
     last_seen: watch::Sender<LastSeen>,
     rounds: u32,
-}
-
-/// The spec's configuration for this node.
-struct Wanted {
-    stamp: Stamp,
-    /// The secrets whose certificates it names.
-    secrets: Option<Stamp>,
-    rendered: Rendered,
 }
 
 /// What only the node itself knows of its HAProxy: too much, and changing too fast, for gossip.
@@ -71,13 +64,14 @@ impl DataPlaneLoop {
     pub(crate) fn new(
         proxy: Proxy,
         cluster: Cluster,
-        certificates: CertificateKeeper,
+        composer: Composer,
         pace: ReloadPace,
         reloads: ReloadLog,
     ) -> Self {
         let mut spec = cluster.document(DocumentKind::Spec);
         spec.mark_changed();
         let secrets = cluster.document(DocumentKind::Secrets);
+        let endpoints = cluster.document(DocumentKind::Endpoints);
         let state = proxy
             .applied_revision()
             .map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
@@ -91,9 +85,10 @@ impl DataPlaneLoop {
             cluster,
             spec,
             secrets,
-            certificates,
-            wanted: None,
+            endpoints,
+            composer,
             state,
+            endpoints_state: EndpointsState::default(),
             pace,
             reloads,
             last_seen: watch::Sender::default(),
@@ -101,34 +96,40 @@ impl DataPlaneLoop {
         }
     }
 
+    /// Brings HAProxy to `document`, with the newest endpoints that it can have.
     async fn bring(&mut self, document: &Document) -> Outcome {
+        loop {
+            if let Some(outcome) = self.try_bring(document).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// None when the endpoints were refused, and it should be tried with the ones before them.
+    async fn try_bring(&mut self, document: &Document) -> Option<Outcome> {
         let revision = document.revision();
-        if let Err(reason) = self.render(document) {
-            return self.refuse(revision, &reason);
+        if let Err(Fault(reason)) = self.composer.compose(document) {
+            return Some(self.refuse(revision, &reason));
         }
         if self.state.running() != Some(revision) {
             self.publish(ApplyState::Applying { revision });
         }
-        let Some(wanted) = &self.wanted else {
-            return Outcome::Done;
-        };
+        let wanted = self.composer.wanted()?;
         let plan = match self.proxy.plan(&wanted.rendered).await {
             Ok(plan) => plan,
-            Err(error) => return self.refuse(revision, &with_causes(&error)),
+            Err(error) => return Some(self.refuse(revision, &with_causes(&error))),
         };
         match self.pace.wait(Instant::now()) {
-            Some(until) if plan.change >= Change::Reload => Outcome::Deferred {
+            Some(until) if plan.change >= Change::Reload => Some(Outcome::Deferred {
                 until,
                 reason: "the last reload was a moment ago",
-            },
+            }),
             _ => self.apply(revision, plan).await,
         }
     }
 
-    async fn apply(&mut self, revision: Revision, plan: Plan) -> Outcome {
-        let Some(wanted) = &self.wanted else {
-            return Outcome::Done;
-        };
+    async fn apply(&mut self, revision: Revision, plan: Plan) -> Option<Outcome> {
+        let wanted = self.composer.wanted()?;
         let begun = Instant::now();
         let at_ms = jiff::Timestamp::now().as_millisecond();
         let reason = plan.reason.clone();
@@ -151,39 +152,28 @@ impl DataPlaneLoop {
             });
         }
         match outcome {
-            Ok(applied) => {
-                self.accept(revision, &applied);
-                Outcome::Done
+            Ok(applied) => Some(self.accept(revision, &applied)),
+            Err(error) => {
+                let reason = with_causes(&error);
+                match self.composer.blame_endpoints(&error, &reason).await {
+                    true => None,
+                    false => Some(self.refuse(revision, &reason)),
+                }
             }
-            Err(error) => self.refuse(revision, &with_causes(&error)),
         }
     }
 
-    /// Keeps the configuration of `document` with the newest certificates, rendering it only when one of them is another
-    /// than the last.
-    fn render(&mut self, document: &Document) -> Result<(), String> {
-        let secrets = self.certificates.bring()?;
-        let is_same =
-            |wanted: &Wanted| wanted.stamp == document.stamp() && wanted.secrets == secrets;
-        if self.wanted.as_ref().is_some_and(is_same) {
-            return Ok(());
+    /// HAProxy runs it. That it has older endpoints than there are is a failure, to be tried again.
+    fn accept(&mut self, revision: Revision, applied: &Applied) -> Outcome {
+        self.composer.accept();
+        self.tell(revision, applied);
+        match self.publish_endpoints() {
+            Some(error) => Outcome::Failed(format!("endpoints {error}")),
+            None => Outcome::Done,
         }
-        self.wanted = None;
-        let loaded = spec::load(document.body()).map_err(|findings| findings.to_string())?;
-        let rendered = self.proxy.render(&loaded.spec);
-        let rendered = rendered.map_err(|error| {
-            let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
-            Findings(findings.collect()).to_string()
-        })?;
-        self.wanted = Some(Wanted {
-            stamp: document.stamp(),
-            secrets,
-            rendered,
-        });
-        Ok(())
     }
 
-    fn accept(&mut self, revision: Revision, applied: &Applied) {
+    fn tell(&mut self, revision: Revision, applied: &Applied) {
         let change = applied.change;
         let is_same = matches!(self.state, ApplyState::Applied { revision: running, .. } if running == revision);
         if change == Change::Nothing && is_same {
@@ -191,6 +181,7 @@ impl DataPlaneLoop {
         }
         tracing::info!(
             %revision,
+            endpoints = ?self.composer.endpoints().0.and_then(Found::revision),
             change = change.as_str(),
             reason = applied.plan.reason,
             handover = applied.handover,
@@ -202,6 +193,7 @@ impl DataPlaneLoop {
     }
 
     fn refuse(&mut self, revision: Revision, reason: &str) -> Outcome {
+        self.publish_endpoints();
         let error = shorten(reason);
         let running = self.proxy.applied_revision();
         self.publish(ApplyState::Failed {
@@ -218,6 +210,20 @@ impl DataPlaneLoop {
         }
         self.state = state.clone();
         self.cluster.report(|report| report.apply = state);
+    }
+
+    /// Says which endpoints HAProxy has, and returns why they are not the newest.
+    fn publish_endpoints(&mut self) -> Option<String> {
+        let (found, error) = self.composer.endpoints();
+        let state = EndpointsState {
+            applied: found.and_then(Found::revision),
+            error: error.as_deref().map(shorten),
+        };
+        if self.endpoints_state != state {
+            self.endpoints_state = state.clone();
+            self.cluster.report(|report| report.endpoints = state);
+        }
+        error
     }
 
     /// What HAProxy goes on running is to have the newest certificates all the same.
@@ -253,6 +259,7 @@ impl Reconcile for DataPlaneLoop {
         let changed = tokio::select! {
             changed = self.spec.changed() => changed,
             changed = self.secrets.changed() => changed,
+            changed = self.endpoints.changed() => changed,
         };
         if changed.is_err() {
             std::future::pending::<()>().await;
@@ -261,6 +268,10 @@ impl Reconcile for DataPlaneLoop {
 
     async fn reconcile(&mut self, activation: Activation) -> Outcome {
         self.secrets.mark_unchanged();
+        self.endpoints.mark_unchanged();
+        if activation == Activation::Retry {
+            self.composer.try_anew();
+        }
         let document = self.spec.borrow_and_update().clone();
         let Some(document) = document else {
             self.observe().await;

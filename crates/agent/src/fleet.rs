@@ -1,6 +1,7 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
 mod certificates;
+mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio_stream::wrappers::WatchStream;
 use crate::candidate::Candidate;
 use crate::certificates::CertificateKeeper;
 use crate::data_plane::LastSeen;
+use crate::endpoints::EndpointsKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
 use hafleet_model::with_causes;
@@ -49,6 +51,7 @@ pub(crate) struct AgentFleet {
     pub(crate) cluster: Cluster,
     pub(crate) inspector: Inspector,
     pub(crate) certificates: CertificateKeeper,
+    pub(crate) endpoints: EndpointsKeeper,
     pub(crate) reloads: ReloadLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
@@ -66,7 +69,10 @@ impl AgentFleet {
             report: member.report.clone(),
             dead: dead_reason(member),
         };
-        let spec = self.cluster.document(DocumentKind::Spec).borrow().clone();
+        let newest = |kind| {
+            let document = self.cluster.document(kind).borrow().clone();
+            document.map(|document| document.header().clone())
+        };
         Status {
             fleet: self.name.clone(),
             node: self.node.clone(),
@@ -74,27 +80,29 @@ impl AgentFleet {
             leader: leadership.leader.clone(),
             term: leadership.term,
             nodes: view.members.iter().map(node).collect(),
-            spec: spec.map(|document| document.header().clone()),
+            spec: newest(DocumentKind::Spec),
+            endpoints: newest(DocumentKind::Endpoints),
             conflicts: self.conflicts_of(DocumentKind::Spec),
             majority: majority(view.known_count()),
             at_ms: jiff::Timestamp::now().as_millisecond(),
         }
     }
 
-    /// Has the leader do a write, wherever that is, waiting for one to be there.
-    async fn through_leader(&self, write: &LeaderWrite) -> Result<Written, Failure> {
+    /// Has the leader do something, wherever that is, waiting for one to be there. What another agent has forwarded is
+    /// not forwarded again.
+    async fn through_leader<E: Errand>(&self, errand: &E) -> Result<E::Done, Failure> {
         let deadline = Instant::now() + LEADER_WAIT;
-        let is_forwarded = write.intent().is_forwarded;
+        let is_forwarded = errand.is_forwarded();
         loop {
-            let reason = match self.do_here(write).await {
-                Ok(written) => return Ok(written),
+            let reason = match errand.here(self).await {
+                Ok(done) => return Ok(done),
                 Err(WriteFailure::Final(failure)) => return Err(failure),
                 Err(WriteFailure::NotLeader {
                     leader: Some(leader),
                     ..
                 }) if !is_forwarded => {
-                    match Forward::to(&self.cluster, &leader)?.write(write).await {
-                        Ok(written) => return Ok(written),
+                    match errand.there(Forward::to(&self.cluster, &leader)?).await {
+                        Ok(done) => return Ok(done),
                         Err(Unanswered::Final(failure)) => return Err(failure),
                         Err(Unanswered::NotSent(reason)) => reason,
                     }
@@ -173,10 +181,11 @@ impl AgentFleet {
         self.candidate(spec)?.check(&self.inspector).await
     }
 
-    /// `spec` as this node would have it, with the newest certificates of the fleet.
+    /// `spec` as this node would have it, with the newest certificates and endpoints of the fleet.
     fn candidate(&self, spec: &str) -> Result<Candidate, Failure> {
         self.certificates.bring().map_err(Failure::Internal)?;
-        Candidate::read(spec, &self.inspector)
+        let found = self.endpoints.newest().found;
+        Candidate::read(spec, &self.inspector, &found.endpoints)
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
@@ -261,6 +270,39 @@ fn words(role: &Role) -> String {
 
 fn internal(error: &StoreError) -> Failure {
     Failure::Internal(with_causes(error))
+}
+
+/// Something that only the leader does.
+#[async_trait]
+trait Errand: Sync {
+    /// What comes of it.
+    type Done: Send;
+
+    /// Whether another agent has forwarded it.
+    fn is_forwarded(&self) -> bool;
+
+    /// Does it here, if this node leads.
+    async fn here(&self, fleet: &AgentFleet) -> Result<Self::Done, WriteFailure>;
+
+    /// Has the leader do it.
+    async fn there(&self, leader: Forward) -> Result<Self::Done, Unanswered>;
+}
+
+#[async_trait]
+impl Errand for LeaderWrite {
+    type Done = Written;
+
+    fn is_forwarded(&self) -> bool {
+        self.intent().is_forwarded
+    }
+
+    async fn here(&self, fleet: &AgentFleet) -> Result<Written, WriteFailure> {
+        fleet.do_here(self).await
+    }
+
+    async fn there(&self, leader: Forward) -> Result<Written, Unanswered> {
+        leader.write(self).await
+    }
 }
 
 /// Why a write was not done here.
@@ -460,6 +502,26 @@ impl Fleet for AgentFleet {
 
     async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure> {
         self.through_leader(&LeaderWrite::Certificate(write)).await
+    }
+
+    async fn sources(&self, is_forwarded: bool) -> Result<v1::ListSourcesResponse, Failure> {
+        self.sources_at_leader(is_forwarded).await
+    }
+
+    async fn confirm_endpoints(
+        &self,
+        backend: String,
+        intent: Intent,
+    ) -> Result<v1::ConfirmEndpointsResponse, Failure> {
+        self.confirm_at_leader(backend, intent).await
+    }
+
+    async fn publish_found(
+        &self,
+        node: NodeId,
+        said: v1::publish_found_request::Said,
+    ) -> Result<(), Failure> {
+        self.take_published(node, said)
     }
 }
 

@@ -8,12 +8,16 @@
 //! - [`fleet`]: what the administration API asks, answered from cluster and HAProxy.
 //! - [`forward`]: calls that another agent has to answer.
 //! - [`certificates`]: the fleet's certificates, in files on this node.
+//! - [`endpoints`]: what discovery found, as this node has it.
+//! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
 mod candidate;
 mod certificates;
+mod composer;
 pub mod config;
 mod data_plane;
+mod endpoints;
 mod fleet;
 mod forward;
 mod log;

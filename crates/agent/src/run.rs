@@ -14,8 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::CertificateKeeper;
+use crate::composer::Composer;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
+use crate::endpoints::EndpointsKeeper;
 use crate::fleet::AgentFleet;
 use crate::reloads::{ReloadLog, ReloadPace};
 use crate::{log, reconcile};
@@ -142,21 +144,18 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let stop = CancellationToken::new();
     let inspector = proxy.inspector();
     let certificates = CertificateKeeper::new(cluster.clone(), inspector.certificates().clone());
+    let endpoints = EndpointsKeeper::new(cluster.clone());
+    let composer = Composer::new(inspector.clone(), certificates.clone(), endpoints.clone());
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
-    let data_plane = DataPlaneLoop::new(
-        proxy,
-        cluster.clone(),
-        certificates.clone(),
-        pace,
-        reloads.clone(),
-    );
+    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), composer, pace, reloads.clone());
     let fleet = AgentFleet {
         name: config.fleet.clone(),
         node: config.node_id.clone(),
         cluster: cluster.clone(),
         inspector,
         certificates,
+        endpoints,
         reloads,
         last_seen: data_plane.last_seen(),
     };

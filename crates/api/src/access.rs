@@ -4,29 +4,54 @@ use hafleet_identity::{Caller, Principal, Role};
 
 use crate::Failure;
 
-/// The least role for each method of the `Admin` service. A method that is not here may be called by nobody, and a
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// People with this role or a higher one, and nodes, since they forward what people were allowed to ask elsewhere.
+    Role(Role),
+    /// Nodes only, for themselves.
+    Node,
+}
+
+impl Needed {
+    /// The word for it in refusals.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Role(role) => role.as_str(),
+            Self::Node => "node",
+        }
+    }
+}
+
+const VIEWER: Needed = Needed::Role(Role::Viewer);
+const OPERATOR: Needed = Needed::Role(Role::Operator);
+const ADMIN: Needed = Needed::Role(Role::Admin);
+
+/// Who may call each method of the `Admin` service. A method that is not here may be called by nobody, and a
 /// test compares the table with the service's descriptor.
-pub const METHODS: [(&str, Role); 16] = [
-    ("GetStatus", Role::Viewer),
-    ("WatchStatus", Role::Viewer),
-    ("GetNode", Role::Viewer),
-    ("CheckSpec", Role::Viewer),
-    ("RenderSpec", Role::Viewer),
-    ("PlanSpec", Role::Viewer),
-    ("ApplySpec", Role::Admin),
-    ("RollbackSpec", Role::Admin),
-    ("GetSpec", Role::Viewer),
-    ("ListSpecHistory", Role::Viewer),
-    ("DiffSpec", Role::Viewer),
-    ("GetSpecSchema", Role::Viewer),
-    ("ListCertificates", Role::Viewer),
-    ("GetCertificate", Role::Viewer),
-    ("PutCertificate", Role::Admin),
-    ("RemoveCertificate", Role::Admin),
+pub const METHODS: [(&str, Needed); 19] = [
+    ("GetStatus", VIEWER),
+    ("WatchStatus", VIEWER),
+    ("GetNode", VIEWER),
+    ("CheckSpec", VIEWER),
+    ("RenderSpec", VIEWER),
+    ("PlanSpec", VIEWER),
+    ("ApplySpec", ADMIN),
+    ("RollbackSpec", ADMIN),
+    ("GetSpec", VIEWER),
+    ("ListSpecHistory", VIEWER),
+    ("DiffSpec", VIEWER),
+    ("GetSpecSchema", VIEWER),
+    ("ListCertificates", VIEWER),
+    ("GetCertificate", VIEWER),
+    ("PutCertificate", ADMIN),
+    ("RemoveCertificate", ADMIN),
+    ("ListSources", VIEWER),
+    ("ConfirmEndpoints", OPERATOR),
+    ("PublishFound", Needed::Node),
 ];
 
-/// Lets `caller` through to `method`, or says why not. Nodes may call everything, since they forward what people
-/// were allowed to ask elsewhere.
+/// Lets `caller` through to `method`, or says why not.
 ///
 /// # Errors
 /// [`Failure::Denied`] with the role that is needed.
@@ -34,10 +59,11 @@ pub fn allow(caller: &Caller, method: &'static str) -> Result<(), Failure> {
     let needed = METHODS
         .iter()
         .find(|(name, _)| *name == method)
-        .map(|(_, role)| *role);
-    let is_allowed = match &caller.identity.principal {
-        Principal::Node(_) => needed.is_some(),
-        Principal::Person { role, .. } => needed.is_some_and(|needed| *role >= needed),
+        .map(|(_, needed)| *needed);
+    let is_allowed = match (&caller.identity.principal, needed) {
+        (Principal::Node(_), needed) => needed.is_some(),
+        (Principal::Person { role, .. }, Some(Needed::Role(needed))) => *role >= needed,
+        (Principal::Person { .. }, Some(Needed::Node) | None) => false,
     };
     if is_allowed {
         return Ok(());
@@ -47,7 +73,7 @@ pub fn allow(caller: &Caller, method: &'static str) -> Result<(), Failure> {
     Err(Failure::Denied {
         caller,
         method,
-        needed: needed.map_or("none", Role::as_str),
+        needed: needed.map_or("none", Needed::as_str),
     })
 }
 
@@ -99,7 +125,11 @@ mod tests {
             for role in Role::ALL {
                 let name = hafleet_identity::PersonName::new("ada").unwrap();
                 let allowed = allow(&caller(Principal::Person { name, role }), method).is_ok();
-                assert_eq!(allowed, role >= needed, "{role} {method}");
+                let expected = match needed {
+                    Needed::Role(needed) => role >= needed,
+                    Needed::Node => false,
+                };
+                assert_eq!(allowed, expected, "{role} {method}");
             }
             assert!(
                 allow(

@@ -23,7 +23,7 @@ pub(crate) fn bad<E>(field: &'static str) -> impl FnOnce(E) -> BadAnswer {
 }
 
 /// Milliseconds since 1970 as protobuf has them.
-pub(crate) fn timestamp(ms: i64) -> Timestamp {
+pub fn timestamp(ms: i64) -> Timestamp {
     let nanos = i32::try_from(ms.rem_euclid(1_000)).unwrap_or_default() * 1_000_000;
     Timestamp {
         seconds: ms.div_euclid(1_000),
@@ -54,6 +54,7 @@ impl From<Status> for v1::FleetStatus {
             conflicts: status.conflicts.into_iter().map(Into::into).collect(),
             majority: u32::try_from(status.majority).unwrap_or(u32::MAX),
             at: Some(timestamp(status.at_ms)),
+            endpoints: status.endpoints.map(Into::into),
         }
     }
 }
@@ -81,8 +82,23 @@ fn leadership(status: &Status) -> v1::Leadership {
 fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
     use v1::node_status::Liveness;
     let report = node.report;
-    let held = report.held.get(&hafleet_model::DocumentKind::Spec);
+    let held = |kind| {
+        let stamp: Option<&Stamp> = report.held.get(&kind);
+        stamp
+            .map(|stamp| stamp.revision.to_string())
+            .unwrap_or_default()
+    };
+    let applied = report.endpoints.applied;
+    let endpoints = v1::EndpointsStatus {
+        held_revision: held(DocumentKind::Endpoints),
+        applied_revision: applied
+            .map(|revision| revision.to_string())
+            .unwrap_or_default(),
+        error: report.endpoints.error.unwrap_or_default(),
+    };
     v1::NodeStatus {
+        held_revision: held(DocumentKind::Spec),
+        endpoints: Some(endpoints),
         leader: leader == Some(&report.id),
         id: report.id.to_string(),
         address: report.address.to_string(),
@@ -97,9 +113,6 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         }
         .into(),
         liveness_reason: node.dead.unwrap_or_default(),
-        held_revision: held
-            .map(|stamp| stamp.revision.to_string())
-            .unwrap_or_default(),
         apply: Some(report.apply.into()),
         haproxy: Some(report.data_plane.into()),
     }

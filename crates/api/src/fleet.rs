@@ -53,6 +53,24 @@ pub trait Fleet: Send + Sync + 'static {
 
     /// Adds, replaces or removes one.
     async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure>;
+
+    /// The sources of the backends' servers, as the leader sees them. In the form of the wire, since what another node
+    /// answers is passed on as it came. What another agent has forwarded is not forwarded again.
+    async fn sources(&self, is_forwarded: bool) -> Result<v1::ListSourcesResponse, Failure>;
+
+    /// Lets through what is held back of a backend's servers.
+    async fn confirm_endpoints(
+        &self,
+        backend: String,
+        intent: Intent,
+    ) -> Result<v1::ConfirmEndpointsResponse, Failure>;
+
+    /// Takes what the Docker engine of `node` has, where this node leads.
+    async fn publish_found(
+        &self,
+        node: NodeId,
+        said: v1::publish_found_request::Said,
+    ) -> Result<(), Failure>;
 }
 
 /// How far a plan asks.
@@ -81,6 +99,8 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// The newest spec held here.
     pub spec: Option<Header>,
+    /// The newest endpoints held here.
+    pub endpoints: Option<Header>,
     /// Revisions that lost when two lines of history met.
     pub conflicts: Vec<Header>,
     /// How many nodes a write needs.

@@ -390,4 +390,49 @@ impl Admin for AdminService {
             self.fleet.write_certificate(write).await?.into(),
         ))
     }
+
+    async fn list_sources(
+        &self,
+        request: Request<v1::ListSourcesRequest>,
+    ) -> Result<Response<v1::ListSourcesResponse>, Status> {
+        admit(&request, "ListSources")?;
+        let (_, is_forwarded) = author(&request)?;
+        Ok(Response::new(self.fleet.sources(is_forwarded).await?))
+    }
+
+    async fn confirm_endpoints(
+        &self,
+        request: Request<v1::ConfirmEndpointsRequest>,
+    ) -> Result<Response<v1::ConfirmEndpointsResponse>, Status> {
+        admit(&request, "ConfirmEndpoints")?;
+        let (author, is_forwarded) = author(&request)?;
+        let backend = required("backend", &request.get_ref().backend)?;
+        let intent = Intent {
+            author,
+            comment: String::new(),
+            expect: None,
+            force: false,
+            is_forwarded,
+        };
+        let confirmed = self.fleet.confirm_endpoints(backend, intent).await?;
+        Ok(Response::new(confirmed))
+    }
+
+    async fn publish_found(
+        &self,
+        request: Request<v1::PublishFoundRequest>,
+    ) -> Result<Response<v1::PublishFoundResponse>, Status> {
+        admit(&request, "PublishFound")?;
+        let Principal::Node(node) = caller(&request)?.identity.principal.clone() else {
+            return Err(Status::permission_denied(
+                "only nodes publish what they found",
+            ));
+        };
+        let said = request.into_inner().said.ok_or(Failure::InvalidArgument {
+            field: "said",
+            problem: "it is missing".into(),
+        })?;
+        self.fleet.publish_found(node, said).await?;
+        Ok(Response::new(v1::PublishFoundResponse {}))
+    }
 }

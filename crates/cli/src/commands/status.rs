@@ -74,6 +74,7 @@ fn whole(status: &v1::FleetStatus) -> String {
         format!("fleet   {} as {} sees it", status.fleet, status.node_id),
         format!("leader  {leader}"),
         format!("spec    {spec}"),
+        format!("found   {}", found(status)),
         format!(
             "nodes   {live} of {} live; a write needs {}",
             status.nodes.len(),
@@ -94,6 +95,23 @@ fn whole(status: &v1::FleetStatus) -> String {
     lines.push(String::new());
     lines.push(node_table(&status.nodes));
     lines.join("\n")
+}
+
+/// What discovery found, and how many nodes have it.
+fn found(status: &v1::FleetStatus) -> String {
+    let Some(endpoints) = &status.endpoints else {
+        return "no servers by discovery".to_owned();
+    };
+    let newest = &endpoints.revision;
+    let has_it = |node: &&v1::NodeStatus| {
+        let state = node.endpoints.as_ref();
+        state.is_some_and(|state| state.applied_revision == *newest)
+    };
+    let count = status.nodes.iter().filter(has_it).count();
+    format!(
+        "endpoints {newest}, on {count} of {} nodes",
+        status.nodes.len()
+    )
 }
 
 fn comment_of(info: &v1::RevisionInfo) -> String {
@@ -170,10 +188,15 @@ fn trouble(node: &v1::NodeStatus) -> Option<String> {
     if node.liveness() != node_status::Liveness::Live {
         return Some(format!("{}: dead: {}", node.id, node.liveness_reason));
     }
-    let apply = node
-        .apply
-        .as_ref()
-        .filter(|apply| apply.state() == apply_status::State::Failed)?;
+    let failed = |apply: &&v1::ApplyStatus| apply.state() == apply_status::State::Failed;
+    let Some(apply) = node.apply.as_ref().filter(failed) else {
+        let endpoints = node.endpoints.as_ref();
+        let endpoints = endpoints.filter(|endpoints| !endpoints.error.is_empty())?;
+        return Some(format!(
+            "{}: keeps the endpoints that it has: {}",
+            node.id, endpoints.error
+        ));
+    };
     let running = match apply.running_revision.as_str() {
         "" => "nothing runs there".to_owned(),
         running => format!("it still runs {running}"),

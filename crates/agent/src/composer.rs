@@ -1,0 +1,213 @@
+//! What this node's HAProxy should run: the fleet's spec with what discovery found, and the certificates that both name.
+//!
+//! The spec is people's and counts as written. The endpoints are found, and must never be what stops a node: those that
+//! HAProxy cannot have are refused, and the ones before them are taken.
+
+use std::collections::BTreeMap;
+
+use hafleet_haproxy::{ApplyError, Inspector, Rendered};
+use hafleet_model::endpoints::effective_spec;
+use hafleet_model::spec::{self, Findings, LoadedSpec};
+use hafleet_model::{Document, Spec, Stamp};
+
+use crate::certificates::CertificateKeeper;
+use crate::endpoints::{Earlier, EndpointsKeeper, Found};
+
+/// How many revisions of the endpoints are tried at most before the node stays with what it runs.
+const MAX_REFUSED: usize = 4;
+
+/// The configuration that a node should have.
+pub(crate) struct Wanted {
+    /// The spec's revision.
+    stamp: Stamp,
+    /// The secrets whose certificates it names.
+    secrets: Option<Stamp>,
+    /// The endpoints whose servers it has.
+    found: Found,
+    /// What HAProxy gets.
+    pub(crate) rendered: Rendered,
+}
+
+/// Why there is no configuration, in words.
+pub(crate) struct Fault(pub(crate) String);
+
+/// Puts spec, endpoints and certificates together, anew only when one of them is another.
+pub(crate) struct Composer {
+    inspector: Inspector,
+    certificates: CertificateKeeper,
+    endpoints: EndpointsKeeper,
+    spec: Option<(Stamp, LoadedSpec)>,
+    wanted: Option<Wanted>,
+    /// The endpoints that HAProxy has, as far as this agent knows.
+    good: Option<Found>,
+    /// The newest spec, secrets and endpoints of the last attempt.
+    parts: Option<(Stamp, Option<Stamp>, Option<Stamp>)>,
+    /// Endpoints that HAProxy cannot have together with those, and why.
+    refused: BTreeMap<Stamp, String>,
+    /// Why the newest endpoints cannot be read.
+    problem: Option<String>,
+}
+
+impl Composer {
+    pub(crate) fn new(
+        inspector: Inspector,
+        certificates: CertificateKeeper,
+        endpoints: EndpointsKeeper,
+    ) -> Self {
+        Self {
+            inspector,
+            certificates,
+            endpoints,
+            spec: None,
+            wanted: None,
+            good: None,
+            parts: None,
+            refused: BTreeMap::new(),
+            problem: None,
+        }
+    }
+
+    /// The configuration of the last [`Composer::compose`] that went well.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
+    }
+
+    /// Forgets which endpoints were refused, so that they are tried once more.
+    pub(crate) fn try_anew(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Makes the configuration of `document`.
+    pub(crate) fn compose(&mut self, document: &Document) -> Result<(), Fault> {
+        let secrets = self.certificates.bring().map_err(Fault)?;
+        let newest = self.endpoints.newest();
+        self.problem = newest.problem;
+        let parts = (document.stamp(), secrets, newest.found.stamp);
+        if self.parts != Some(parts) {
+            self.parts = Some(parts);
+            self.refused.clear();
+        }
+        self.load(document)?;
+        let mut found = newest.found;
+        loop {
+            found = self.bearable(found)?;
+            let is_same = |wanted: &Wanted| {
+                wanted.stamp == document.stamp()
+                    && wanted.secrets == secrets
+                    && wanted.found.stamp == found.stamp
+            };
+            if self.wanted.as_ref().is_some_and(is_same) {
+                return Ok(());
+            }
+            self.wanted = None;
+            match self.render(&found) {
+                Ok(rendered) => {
+                    self.wanted = Some(Wanted {
+                        stamp: document.stamp(),
+                        secrets,
+                        found,
+                        rendered,
+                    });
+                    return Ok(());
+                }
+                Err(reason) => match (found.stamp, self.render(&Found::default())) {
+                    (Some(stamp), Ok(_)) => self.refuse(stamp, reason),
+                    _ => return Err(Fault(reason)),
+                },
+            }
+        }
+    }
+
+    /// HAProxy has it now.
+    pub(crate) fn accept(&mut self) {
+        self.good = self.wanted.as_ref().map(|wanted| wanted.found.clone());
+    }
+
+    /// HAProxy did not take it. Whether that is for the endpoints, and others may do.
+    pub(crate) async fn blame_endpoints(&mut self, error: &ApplyError, reason: &str) -> bool {
+        let Some(wanted) = &self.wanted else {
+            return false;
+        };
+        let (Some(stamp), Ok(alone)) = (wanted.found.stamp, self.render(&Found::default())) else {
+            return false;
+        };
+        let is_to_blame = match error {
+            ApplyError::Invalid(_) => {
+                alone.digest() != wanted.rendered.digest()
+                    && self.inspector.check(&alone).await.is_ok()
+            }
+            // A service listens where this machine has something else.
+            ApplyError::Start(_) | ApplyError::Verify(_) => {
+                alone.listeners() != wanted.rendered.listeners()
+            }
+            _ => false,
+        };
+        if is_to_blame {
+            self.refuse(stamp, reason.to_owned());
+        }
+        is_to_blame
+    }
+
+    /// The endpoints that HAProxy has, and why they are not the newest.
+    pub(crate) fn endpoints(&self) -> (Option<&Found>, Option<String>) {
+        let refused = self.refused.iter().next_back();
+        let refused = refused.map(|(stamp, reason)| format!("{}: {reason}", stamp.revision));
+        (self.good.as_ref(), self.problem.clone().or(refused))
+    }
+
+    fn refuse(&mut self, stamp: Stamp, reason: String) {
+        let endpoints = stamp.revision;
+        tracing::error!(%endpoints, reason, "the endpoints are refused, and the ones before them stay");
+        self.refused.insert(stamp, reason);
+    }
+
+    /// `found`, or the newest before it that were not refused.
+    fn bearable(&self, mut found: Found) -> Result<Found, Fault> {
+        while let Some(stamp) = found.stamp.filter(|stamp| self.refused.contains_key(stamp)) {
+            let good = self.good.as_ref();
+            let good = good.filter(|good| good.stamp < Some(stamp));
+            let earlier = match good {
+                Some(good) => Earlier::Found(good.clone()),
+                None => self.endpoints.before(stamp),
+            };
+            found = match earlier {
+                _ if self.refused.len() > MAX_REFUSED => return Err(self.fault()),
+                Earlier::Found(earlier) => earlier,
+                Earlier::Nothing => Found::default(),
+                Earlier::Unknown => return Err(self.fault()),
+            };
+        }
+        Ok(found)
+    }
+
+    fn fault(&self) -> Fault {
+        let (_, reason) = self.endpoints();
+        Fault(format!("endpoints {}", reason.unwrap_or_default()))
+    }
+
+    fn load(&mut self, document: &Document) -> Result<(), Fault> {
+        let is_loaded = |(stamp, _): &(Stamp, LoadedSpec)| *stamp == document.stamp();
+        if !self.spec.as_ref().is_some_and(is_loaded) {
+            self.spec = None;
+            let loaded = spec::load(document.body()).map_err(|error| Fault(error.to_string()))?;
+            self.spec = Some((document.stamp(), loaded));
+        }
+        Ok(())
+    }
+
+    fn render(&self, found: &Found) -> Result<Rendered, String> {
+        let Some((_, loaded)) = &self.spec else {
+            return Err("there is no spec".to_owned());
+        };
+        let spec = self.effective(&loaded.spec, found);
+        self.inspector.render(&spec).map_err(|error| {
+            let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
+            Findings(findings.collect()).to_string()
+        })
+    }
+
+    fn effective(&self, spec: &Spec, found: &Found) -> Spec {
+        let zone = self.inspector.node().zone.as_deref();
+        effective_spec(spec, &found.endpoints, zone)
+    }
+}
