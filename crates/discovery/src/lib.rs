@@ -10,6 +10,7 @@
 pub mod answer;
 mod book;
 pub mod dns;
+pub mod etcd;
 pub mod engine;
 pub mod file;
 pub mod guard;
@@ -17,6 +18,7 @@ pub mod judge;
 pub mod mapping;
 mod pauses;
 pub mod query;
+pub mod services;
 pub mod source;
 pub mod status;
 mod wanted;
