@@ -12,6 +12,7 @@
 //! - [`backend`], [`request`], [`load`], [`kept`]: servers, single requests, requests at a steady rate, and clients
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
+//! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
 //!
@@ -27,6 +28,7 @@
 
 pub mod agent;
 pub mod authority;
+pub mod aws;
 pub mod backend;
 pub mod certificate;
 pub mod client;

@@ -69,11 +69,13 @@ impl Intercept for Watch {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
-        let body = response.body().bytes().unwrap_or_default();
-        if response.status().is_success() && !is_whole(body) {
-            return Err(Box::new(CutShort { length: body.len() }));
+        // A body that could not be read at all is an error already, and none is here.
+        match response.body().bytes() {
+            Some(body) if response.status().is_success() && !is_whole(body) => {
+                Err(Box::new(CutShort { length: body.len() }))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

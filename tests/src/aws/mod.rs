@@ -1,0 +1,16 @@
+//! AWS as tests need it: EC2, Auto Scaling and STS of moto, with faults of the wire in front of it.
+//!
+//! Nothing but the standard library is used, so that tests of other packages can have these files by `#[path]`.
+//!
+//! - [`Moto`]: the program, with the calls that make and change what it holds.
+//! - [`Gate`]: what stands between it and who asks, and fails as told.
+//! - [`Cloud`]: both, and the few words that most tests need.
+
+mod cloud;
+mod gate;
+mod http;
+mod moto;
+
+pub use cloud::{Cloud, REGION};
+pub use gate::{Fault, Gate};
+pub use moto::{KEY, Moto};
