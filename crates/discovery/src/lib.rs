@@ -10,6 +10,7 @@
 pub mod answer;
 mod book;
 pub mod dns;
+pub mod ec2;
 pub mod etcd;
 pub mod engine;
 pub mod file;
