@@ -10,6 +10,7 @@
 pub mod answer;
 mod book;
 pub mod dns;
+pub mod docker;
 pub mod ec2;
 pub mod etcd;
 pub mod engine;
