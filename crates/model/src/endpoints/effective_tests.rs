@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::endpoints::{Service, ServiceKind};
 use crate::spec::load;
 
 fn spec() -> Spec {

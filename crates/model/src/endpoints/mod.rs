@@ -5,6 +5,7 @@
 //! [`effective_spec`] and renders the result.
 
 mod effective;
+mod placing;
 mod service;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use effective::effective_spec;
+pub use placing::{Unplaced, unplaced};
 pub use service::{Service, ServiceKind};
 
 /// The most servers that all backends together may have from sources.

@@ -34,7 +34,7 @@ pub enum ServiceKind {
         /// What their paths begin with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path_prefix: Option<String>,
-        /// The certificate that its domain is served with, of the fleet's or in a file of the nodes.
+        /// The fleet's certificate that its domain is served with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<String>,
     },
