@@ -54,7 +54,12 @@ impl Checks {
                     let words = format!("the health check of {target} was turned off");
                     draft.drift.push(words);
                 }
-                draft.steps.push(Step::EnableCheck { target });
+                draft.steps.push(Step::EnableCheck {
+                    target: target.clone(),
+                });
+            }
+            if self.are_apart {
+                compare_place(draft, server, state, target);
             }
             return Ok(());
         }
@@ -81,5 +86,23 @@ impl Checks {
             draft.steps.push(Step::MarkUp { target });
         }
         Ok(())
+    }
+}
+
+/// Adds the steps that have `server` checked where it should be. Commands change nothing of that but by hand.
+fn compare_place(draft: &mut Draft, server: &RenderedServer, state: &ServerState, target: Target) {
+    if state.check_port != server.check_port {
+        let now = state.check_port.unwrap_or(server.port);
+        let words = format!("the health check of {target} was sent to port {now}");
+        draft.drift.push(words);
+        draft.steps.push(Step::SetCheckPort {
+            target: target.clone(),
+            port: server.check_port,
+        });
+    }
+    if let Some(now) = state.check_address {
+        let words = format!("the health check of {target} was sent to {now}");
+        draft.drift.push(words);
+        draft.steps.push(Step::ResetCheckAddress { target });
     }
 }

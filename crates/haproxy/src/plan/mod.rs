@@ -7,6 +7,7 @@
 mod certificates;
 mod checks;
 mod known;
+mod limits;
 mod maps;
 mod servers;
 mod step;
@@ -17,7 +18,7 @@ use hafleet_model::report::Change;
 
 use crate::binary::Version;
 use crate::render::Rendered;
-use crate::runtime::{MapEntry, ServersState};
+use crate::runtime::{FrontendState, MapEntry, ServersState};
 use crate::warming::Warming;
 
 pub use known::{Known, KnownServers};
@@ -42,8 +43,12 @@ pub struct Running {
     pub servers: ServersState,
     /// Its maps of routes, by name.
     pub maps: BTreeMap<String, RunningMap>,
-    /// Frontends that somebody turned off.
-    pub stopped_frontends: Vec<String>,
+    /// Its frontends.
+    pub frontends: Vec<RunningFrontend>,
+    /// The limits of connections of servers that have one, as far as it was asked for them.
+    pub server_limits: BTreeMap<Target, u32>,
+    /// The limit of all its connections, where somebody lowered it.
+    pub lowered_limit: Option<u64>,
     /// Servers whose weight grows to what it should be.
     pub(crate) warming: Warming,
     /// The SHA-1 of the certificates that it serves, by file; none for a file that it has not loaded. Only for files
@@ -59,11 +64,24 @@ impl Running {
             applied,
             servers: ServersState::default(),
             maps: BTreeMap::new(),
-            stopped_frontends: Vec::new(),
+            frontends: Vec::new(),
+            server_limits: BTreeMap::new(),
+            lowered_limit: None,
             warming: Warming::default(),
             certificates: BTreeMap::new(),
         }
     }
+}
+
+/// A frontend of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningFrontend {
+    /// Its name.
+    pub name: String,
+    /// Whether it serves.
+    pub state: FrontendState,
+    /// Most connections at once.
+    pub limit: Option<u32>,
 }
 
 /// A map of a process.
@@ -140,12 +158,7 @@ pub fn plan(running: Option<&Running>, wanted: &Rendered) -> Plan {
 fn draft(running: &Running, known: &Known, wanted: &Rendered) -> Result<Draft, String> {
     let is_same = wanted.digest() == known.digest;
     let mut draft = Draft::default();
-    for name in &running.stopped_frontends {
-        draft.drift.push(format!("frontend {name} was turned off"));
-        draft.steps.push(Step::EnableFrontend {
-            frontend: name.clone(),
-        });
-    }
+    limits::compare(&mut draft, running, wanted)?;
     servers::compare(&mut draft, running, known, wanted)?;
     maps::compare(&mut draft, running, wanted, is_same)?;
     for certificate in wanted.certificates() {

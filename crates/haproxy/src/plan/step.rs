@@ -133,6 +133,34 @@ pub enum Step {
         /// The frontend's name.
         frontend: String,
     },
+    /// Let a frontend have so many connections at once (`set maxconn frontend`).
+    LimitFrontend {
+        /// The frontend's name.
+        frontend: String,
+        /// How many.
+        maxconn: u32,
+    },
+    /// Let a server have so many connections at once (`set maxconn server`).
+    LimitServer {
+        /// The server.
+        target: Target,
+        /// How many.
+        maxconn: u32,
+    },
+    /// Let the process have as many connections at once as it was started for (`set maxconn global 0`).
+    LiftLimit,
+    /// Check another port of a server, or the server's own (`set server … check-port`).
+    SetCheckPort {
+        /// The server.
+        target: Target,
+        /// Which, if it is not the server's.
+        port: Option<u16>,
+    },
+    /// Check the server's own address (`set server … check-addr`).
+    ResetCheckAddress {
+        /// The server.
+        target: Target,
+    },
     /// Serve another certificate in the place of one (`set ssl cert`, `commit ssl cert`).
     ReplaceCertificate(HeldCertificate),
 }
@@ -182,6 +210,20 @@ impl Step {
             Self::RemoveEntry { map, key } => Command::new(&["del", "map", &map.word(), key]),
             Self::ReplaceMap { map, .. } => Command::new(&["prepare", "map", &map.word()]),
             Self::EnableFrontend { frontend } => Command::new(&["enable", "frontend", frontend]),
+            Self::LimitFrontend { frontend, maxconn } => {
+                Command::new(&["set", "maxconn", "frontend", frontend, &maxconn.to_string()])
+            }
+            Self::LimitServer { target, maxconn } => {
+                Command::new(&["set", "maxconn", "server", &target.0, &maxconn.to_string()])
+            }
+            Self::LiftLimit => Ok(Command::fixed("set maxconn global 0")),
+            Self::SetCheckPort { target, port } => {
+                let port = port.unwrap_or(0).to_string();
+                Command::new(&["set", "server", &target.0, "check-port", &port])
+            }
+            Self::ResetCheckAddress { target } => {
+                Command::new(&["set", "server", &target.0, "check-addr", "0.0.0.0"])
+            }
             Self::ReplaceCertificate(certificate) => {
                 Command::new(&["set", "ssl", "cert", certificate.path()])
             }
@@ -194,7 +236,13 @@ impl Step {
             Self::SetAddress { .. } => "addresses of servers",
             Self::SetWeight { .. } => "weights of servers",
             Self::SetState { .. } => "states of servers",
-            Self::EnableCheck { .. } | Self::DisableCheck { .. } => "health checks",
+            Self::EnableCheck { .. }
+            | Self::DisableCheck { .. }
+            | Self::SetCheckPort { .. }
+            | Self::ResetCheckAddress { .. } => "health checks",
+            Self::LimitFrontend { .. } | Self::LimitServer { .. } | Self::LiftLimit => {
+                "limits of connections"
+            }
             Self::MarkUp { .. } => "servers that are down",
             Self::AddServer { .. } => "servers more",
             Self::RemoveServer(_) => "servers less",
@@ -239,6 +287,20 @@ impl fmt::Display for Step {
             Self::RemoveEntry { map, key } => write!(f, "remove {key} from map {}", map.name),
             Self::ReplaceMap { map, .. } => write!(f, "replace map {}", map.name),
             Self::EnableFrontend { frontend } => write!(f, "enable frontend {frontend}"),
+            Self::LimitFrontend { frontend, maxconn } => {
+                write!(f, "let frontend {frontend} have {maxconn} connections")
+            }
+            Self::LimitServer { target, maxconn } => {
+                write!(f, "let {target} have {maxconn} connections")
+            }
+            Self::LiftLimit => f.write_str("lift the limit of all connections"),
+            Self::SetCheckPort { target, port } => match port {
+                Some(port) => write!(f, "check port {port} of {target}"),
+                None => write!(f, "check the port of {target} itself"),
+            },
+            Self::ResetCheckAddress { target } => {
+                write!(f, "check the address of {target} itself")
+            }
             Self::ReplaceCertificate(certificate) => {
                 write!(f, "replace certificate {}", certificate.name())
             }

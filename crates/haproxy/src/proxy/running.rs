@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::adopt::Current;
 use crate::certificates::HeldCertificate;
 use crate::files::Files;
-use crate::plan::{Running, RunningMap};
+use crate::plan::{Running, RunningFrontend, RunningMap, Target};
 use crate::render::Rendered;
 use crate::runtime::{RuntimeError, RuntimeSocket, ServersState};
 
@@ -22,11 +22,12 @@ pub(super) async fn read(
     } else {
         socket.servers_state().await?
     };
-    let frontends = socket.frontends().await?;
-    let stopped = frontends
-        .0
-        .into_iter()
-        .filter(|stat| stat.status == "PAUSED");
+    let frontends = socket.frontends().await?.0.into_iter();
+    let frontends = frontends.map(|stat| RunningFrontend {
+        state: stat.frontend_state(),
+        limit: stat.sessions_limit,
+        name: stat.proxy,
+    });
     let paths = rendered.certificates().iter().map(HeldCertificate::path);
     Ok(Running {
         version: info.version.parse().unwrap_or(crate::Version::OLDEST),
@@ -34,9 +35,27 @@ pub(super) async fn read(
         servers,
         maps: maps(&socket, rendered, files).await?,
         warming: current.warming.clone(),
-        stopped_frontends: stopped.map(|stat| stat.proxy).collect(),
+        frontends: frontends.collect(),
+        server_limits: server_limits(&socket, rendered).await?,
+        lowered_limit: info.lowered_limit(),
         certificates: socket.certificates(paths).await?,
     })
+}
+
+/// The limits of servers, where the spec says one of any: this takes longer than all else, and does not tell much.
+async fn server_limits(
+    socket: &RuntimeSocket,
+    rendered: &Rendered,
+) -> Result<BTreeMap<Target, u32>, RuntimeError> {
+    if rendered.servers().all(|server| server.maxconn.is_none()) {
+        return Ok(BTreeMap::new());
+    }
+    let stats = socket.servers_stat().await?.0.into_iter();
+    let limits = stats.filter_map(|stat| {
+        let target = Target::new(&stat.proxy, &stat.service);
+        Some((target, stat.sessions_limit?))
+    });
+    Ok(limits.collect())
 }
 
 /// The maps of routes that the process has loaded, by name: those of `rendered`, wherever below our directory they were.

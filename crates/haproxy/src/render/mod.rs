@@ -63,6 +63,7 @@ pub struct Rendered {
     origins: Vec<String>,
     listeners: Vec<Listener>,
     backends: Vec<RenderedBackend>,
+    frontend_limits: BTreeMap<String, u32>,
     skeleton: Skeleton,
     patience: Duration,
     certificates: Vec<HeldCertificate>,
@@ -116,6 +117,11 @@ impl Rendered {
     /// among them.
     pub fn servers(&self) -> impl Iterator<Item = &RenderedServer> {
         self.backends.iter().flat_map(|backend| &backend.servers)
+    }
+
+    /// Most connections at once to each frontend of which the spec says it (`maxconn`).
+    pub(crate) fn frontend_limits(&self) -> &BTreeMap<String, u32> {
+        &self.frontend_limits
     }
 
     /// The backends that the spec has.
@@ -172,6 +178,7 @@ impl Rendered {
             origins: body.lines().map(|_| origin.to_owned()).collect(),
             listeners: listener::in_text(&body),
             backends: Vec::new(),
+            frontend_limits: BTreeMap::new(),
             patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&body),
             certificates: Vec::new(),
@@ -186,6 +193,7 @@ impl Rendered {
             origins: built.origins,
             listeners: listener::in_text(&built.text),
             backends,
+            frontend_limits: BTreeMap::new(),
             patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&built.shape),
             certificates: Vec::new(),
@@ -285,7 +293,14 @@ fn render_text(
         lines.verbatim("raw", "", text);
     }
     let built = lines.finish().map_err(Findings)?;
-    Ok(Rendered::from_built(built, backends, maps))
+    let frontends = spec.frontends.iter();
+    // A raw line has the last word.
+    let frontends = frontends.filter(|item| !item.raw.iter().any(|line| line.contains("maxconn")));
+    let limits = frontends.filter_map(|item| Some((item.name.clone(), item.maxconn?)));
+    Ok(Rendered {
+        frontend_limits: limits.collect(),
+        ..Rendered::from_built(built, backends, maps)
+    })
 }
 
 /// One digest for the body and the maps, if there are any.

@@ -35,6 +35,10 @@ pub struct RenderedServer {
     pub is_checked: bool,
     /// The words of its health check, where the Runtime API can turn it on and off; elsewhere they are part of the form.
     pub check: String,
+    /// The port checked, if it is not the server's.
+    pub check_port: Option<u16>,
+    /// Most connections to it at once.
+    pub maxconn: Option<u32>,
     /// For how long its share grows when it has come up again.
     pub slow_start: Option<Duration>,
     /// Whether the Runtime API can add it and remove it, in versions that can at all.
@@ -140,6 +144,8 @@ pub(super) fn server(
         form: form.trim_start().to_owned(),
         is_checked: backend.health_check.is_some(),
         check: check.trim_start().to_owned(),
+        check_port: backend.health_check.as_ref().and_then(|check| check.port),
+        maxconn: server.maxconn,
         slow_start: slow_start.map(TimeSpan::duration),
         is_dynamic: traits.is_dynamic && address.is_some(),
     };

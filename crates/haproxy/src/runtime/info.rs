@@ -31,6 +31,12 @@ impl Info {
         self.fields.get(name).map(String::as_str)
     }
 
+    /// The most client connections at once, where somebody lowered it below what the process was started for.
+    pub(crate) fn lowered_limit(&self) -> Option<u64> {
+        let hard: u64 = self.field("Hard_maxconn")?.parse().ok()?;
+        Some(self.max_connections).filter(|now| *now < hard)
+    }
+
     pub(super) fn parse(reply: &str) -> Result<Self, String> {
         let fields: BTreeMap<_, _> = reply
             .lines()

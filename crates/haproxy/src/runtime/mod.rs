@@ -25,7 +25,7 @@ pub use info::Info;
 pub use maps::{LoadedMap, MapEntry};
 pub use servers::{AdminState, ServerState, ServersState};
 pub use session::Session;
-pub use stat::{Stat, StatKind, Stats};
+pub use stat::{FrontendState, Stat, StatKind, Stats};
 
 /// Why a command has no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +215,16 @@ impl RuntimeSocket {
     /// As [`Self::stat`].
     pub async fn frontends(&self) -> Result<Stats, RuntimeError> {
         let command = Command::fixed("show stat -1 1 -1");
+        let reply = self.ask(&command).await?;
+        Stats::parse(&reply).map_err(garbled(&command))
+    }
+
+    /// `show stat` of servers alone.
+    ///
+    /// # Errors
+    /// As [`Self::stat`].
+    pub async fn servers_stat(&self) -> Result<Stats, RuntimeError> {
+        let command = Command::fixed("show stat -1 4 -1");
         let reply = self.ask(&command).await?;
         Stats::parse(&reply).map_err(garbled(&command))
     }

@@ -25,6 +25,10 @@ pub struct ServerState {
     /// Bits of the check's state (`srv_check_state`): 0x02 it has one, 0x04 it is on, 0x08 it pauses. Absent where the
     /// version does not tell.
     pub check_state: Option<u32>,
+    /// The port that is checked, if it is not the server's (`srv_check_port`).
+    pub check_port: Option<u16>,
+    /// The address that is checked, if it is not the server's (`srv_check_addr`).
+    pub check_address: Option<IpAddr>,
 }
 
 impl ServerState {
@@ -179,5 +183,11 @@ fn row(line: &str, columns: &BTreeMap<&str, usize>) -> Result<ServerState, Strin
         check_state: cell("srv_check_state")
             .ok()
             .and_then(|text| text.parse().ok()),
+        check_port: small("srv_check_port").ok().filter(|port| *port != 0),
+        // HAProxy has no word to take an address back, and takes an unspecified one for none.
+        check_address: cell("srv_check_addr")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .filter(|address: &IpAddr| !address.is_unspecified()),
     })
 }

@@ -17,6 +17,17 @@ pub enum StatKind {
     Listener,
 }
 
+/// Whether a frontend serves (`status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontendState {
+    /// It does; or it is full, which is no state that somebody put it in.
+    Open,
+    /// Somebody turned it off (`disable frontend`).
+    Paused,
+    /// Somebody ended it (`shutdown frontend`).
+    ShutDown,
+}
+
 /// One line of statistics. A field is absent where HAProxy leaves it empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -28,6 +39,8 @@ pub struct Stat {
     pub kind: StatKind,
     /// Such as `OPEN`, `UP`, `DOWN`, `MAINT`, `UP 1/3`, `no check`.
     pub status: String,
+    /// Most sessions at once (`slim`); absent for servers without a limit.
+    pub sessions_limit: Option<u32>,
     /// Sessions that are open (`scur`).
     pub sessions: Option<u64>,
     /// Sessions since the start (`stot`).
@@ -46,6 +59,15 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Whether it serves, for a frontend.
+    pub(crate) fn frontend_state(&self) -> FrontendState {
+        match self.status.as_str() {
+            "PAUSED" => FrontendState::Paused,
+            "STOP" => FrontendState::ShutDown,
+            _ => FrontendState::Open,
+        }
+    }
+
     /// Any field by HAProxy's name for it, such as `qcur`; which there are depends on the version.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
@@ -107,6 +129,7 @@ fn row(header: &StringRecord, record: &StringRecord) -> Result<Stat, String> {
         service: text("svname")?,
         kind,
         status: text("status")?,
+        sessions_limit: fields.get("slim").and_then(|text| text.parse().ok()),
         sessions: number("scur"),
         sessions_total: number("stot"),
         bytes_in: number("bin"),

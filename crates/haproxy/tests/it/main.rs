@@ -6,6 +6,7 @@ mod adoption;
 mod certificates;
 mod changing;
 mod checking;
+mod drift;
 mod drop_syn;
 mod dying;
 mod equality;
