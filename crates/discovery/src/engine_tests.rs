@@ -50,7 +50,9 @@ impl Launch for Theatre {
 }
 
 fn spec(sources: &[&str]) -> Spec {
-    let mut text = "version: 1\nbackends:\n".to_owned();
+    let mut text =
+        "version: 1\ndiscovery: {etcd: {endpoints: ['http://192.0.2.1:2379']}}\nbackends:\n"
+            .to_owned();
     for (index, source) in sources.iter().enumerate() {
         text.push_str(&format!(
             "  - {{name: b{index}, sources: [{{{source}}}]}}\n"

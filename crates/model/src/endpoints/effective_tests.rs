@@ -8,6 +8,7 @@ fn spec() -> Spec {
     let text = "
 version: 1
 discovery:
+  etcd: {endpoints: ['http://192.0.2.1:2379']}
   services: {prefix: /haproxy-prod, frontend: web, strip_prefix: true}
 frontends:
   - name: web

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+mod etcd;
+
 use super::{
     Backend, Bind, BindAddress, BindTls, Cookie, Finding, Frontend, HealthCheck, HealthCheckType,
     Mode, Redirect, Route, Server, Spec,
@@ -26,6 +28,7 @@ pub(super) fn validate(spec: &Spec) -> Vec<Finding> {
     for (index, backend) in spec.backends.iter().enumerate() {
         check.backend(&format!("backends[{index}]"), backend);
     }
+    check.etcd();
     check.names();
     check.binds();
     check.findings
@@ -222,6 +225,12 @@ impl Check<'_> {
             self.fault(
                 path,
                 "it matches everything: give `host` or `path_prefix`, or use `default_backend`",
+            );
+        }
+        if route.strip_prefix && route.path_prefix.is_none() {
+            self.fault(
+                format!("{path}.strip_prefix"),
+                "there is no prefix to take off: give `path_prefix`",
             );
         }
         self.reference(&format!("{path}.backend"), frontend.mode, &route.backend);
