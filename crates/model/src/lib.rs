@@ -7,6 +7,7 @@
 //! - [`spec`]: frontends, backends, servers, templates; loading with field-exact errors; validation.
 //! - [`document`]: the unit of replication, its header and its revision.
 //! - [`endpoints`]: the servers that discovery found, and what they make of a spec.
+//! - [`overrides`]: what operators did by hand.
 //! - [`report`]: what a node says of itself.
 //! - [`secrets`]: the certificates and keys of the traffic.
 
@@ -15,6 +16,7 @@ pub mod diff;
 pub mod document;
 pub mod endpoints;
 pub mod name;
+pub mod overrides;
 pub mod report;
 pub mod revision;
 pub mod secrets;
@@ -24,6 +26,7 @@ pub use causes::with_causes;
 pub use document::{Document, DocumentKind, Header};
 pub use endpoints::Endpoints;
 pub use name::{FleetName, NameError, NodeId};
+pub use overrides::Overrides;
 pub use revision::{Digest, Revision, Stamp, Term};
 pub use secrets::Secrets;
 pub use spec::Spec;

@@ -9,6 +9,7 @@ mod frontend;
 mod global;
 mod load;
 mod located;
+mod publication;
 mod source;
 mod time;
 mod validate;
@@ -24,6 +25,10 @@ pub use frontend::{
 };
 pub use global::{Defaults, Global, Mode, Timeouts};
 pub use load::{LoadedSpec, MAX_SPEC_BYTES, load};
+pub use publication::{
+    DnsAlias, DnsAliasType, DnsHealthCheck, DnsProvider, Drift, NodeAddress, Publication,
+    PublishedName, Rfc2136, Routing,
+};
 pub use source::{
     DiscoveredServers, Discovery, DnsRecord, DnsSource, DockerSource, Ec2Address, Ec2Source, Etcd,
     EtcdSource, FileSource, Resolver, ResolverError, ServicesSource, Source, Standby,
@@ -54,6 +59,9 @@ pub struct Spec {
     /// How servers are found that backends do not list.
     #[serde(default)]
     pub discovery: Discovery,
+    /// The names in DNS through which clients find the nodes.
+    #[serde(default)]
+    pub dns: Publication,
     /// Further sections, as HAProxy's manual has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
@@ -63,7 +71,7 @@ pub struct Spec {
     /// Values of your own for the template.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub vars: serde_json::Map<String, serde_json::Value>,
-    /// The whole configuration as it is. Excludes everything but `version`.
+    /// The whole configuration as it is. Excludes everything but `version` and `dns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub haproxy_cfg: Option<String>,
 }

@@ -79,12 +79,13 @@ impl Check<'_> {
             let alone = Spec {
                 version: spec.version,
                 haproxy_cfg: spec.haproxy_cfg.clone(),
+                dns: spec.dns.clone(),
                 ..Spec::default()
             };
             if *spec != alone {
                 self.fault(
                     "haproxy_cfg",
-                    "it is the whole configuration: remove everything else but `version`",
+                    "it is the whole configuration: remove everything else but `version` and `dns`",
                 );
             }
         }

@@ -36,7 +36,10 @@ fn each_rule_is_reported_at_its_path() {
             "frontends[0].routes[0].path_prefix",
         ),
         (
-            spec_with(", routes: [{host: a, strip_prefix: true, backend: app}]", ""),
+            spec_with(
+                ", routes: [{host: a, strip_prefix: true, backend: app}]",
+                "",
+            ),
             "frontends[0].routes[0].strip_prefix",
         ),
         (
