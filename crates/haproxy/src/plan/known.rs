@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hafleet_model::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::Target;
 use crate::render::{Rendered, Skeleton};
+use crate::runtime::AdminState;
 
 /// The configuration that a process was brought to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct Known {
     /// The same of those that the process has loaded: it can be told to check in these ways, and in no other.
     #[serde(default)]
     pub loaded_checks: BTreeMap<String, Digest>,
+    /// The admin state of each server that was asked to be other than ready, by `BACKEND/SERVER`.
+    #[serde(default)]
+    pub admin: BTreeMap<String, AdminState>,
     /// The digest of each certificate of the fleet with its chain and key, by its file.
     #[serde(default)]
     pub certificates: BTreeMap<String, Digest>,
@@ -39,8 +44,19 @@ impl Known {
             servers: KnownServers::of(rendered),
             checks: rendered.checks(),
             loaded_checks: rendered.checks(),
+            admin: rendered
+                .servers()
+                .filter(|server| server.admin != AdminState::Ready)
+                .map(|server| (Target::of(server).to_string(), server.admin))
+                .collect(),
             certificates: certificates.collect(),
         }
+    }
+
+    /// The admin state that was asked of a server.
+    pub(crate) fn admin(&self, target: &Target) -> AdminState {
+        let asked = self.admin.get(&target.to_string());
+        asked.copied().unwrap_or_default()
     }
 
     /// What the process that is `self` knows when it was told to become `rendered`.

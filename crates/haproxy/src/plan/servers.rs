@@ -24,8 +24,13 @@ pub(super) fn compare(
             match running.servers.get(&server.backend, &server.name) {
                 None => add(draft, running, server, form.is_some())?,
                 Some(state) if form == Some(server.form.as_str()) => {
-                    let is_warming = running.warming.has(&Target::of(server));
-                    change(draft, server, state, is_same, is_warming);
+                    let target = Target::of(server);
+                    let before = Before {
+                        is_same,
+                        is_warming: running.warming.has(&target),
+                        admin: known.admin(&target),
+                    };
+                    change(draft, server, state, before);
                     checks.compare(draft, server, state)?;
                 }
                 Some(_) if form.is_some() => {
@@ -78,19 +83,24 @@ fn add(
     Ok(())
 }
 
-fn change(
-    draft: &mut Draft,
-    server: &RenderedServer,
-    state: &ServerState,
+/// What is known of a server besides what HAProxy says of it.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    /// Whether the whole configuration is the one before.
     is_same: bool,
+    /// Whether its weight grows by itself.
     is_warming: bool,
-) {
+    /// The admin state that was asked of it.
+    admin: AdminState,
+}
+
+fn change(draft: &mut Draft, server: &RenderedServer, state: &ServerState, before: Before) {
     let target = || Target::of(server);
     let moved = server
         .address
         .filter(|wanted| state.address != Some(*wanted) || state.port != server.port);
     if let Some(address) = moved {
-        if is_same {
+        if before.is_same {
             let now = state.address.map_or("-".to_owned(), |now| now.to_string());
             draft.drift.push(format!(
                 "{} was sent to {now} port {}",
@@ -104,8 +114,8 @@ fn change(
             port: server.port,
         });
     }
-    if server.is_weight_ours && !is_warming && state.weight != server.weight {
-        if is_same {
+    if server.is_weight_ours && !before.is_warming && state.weight != server.weight {
+        if before.is_same {
             let (was, now) = (server.weight, state.weight);
             draft.drift.push(format!(
                 "the weight of {} was changed from {was} to {now}",
@@ -118,8 +128,10 @@ fn change(
         });
     }
     if state.admin() != server.admin {
-        let now = state.admin().as_str();
-        draft.drift.push(format!("{} is in state {now}", target()));
+        if before.admin == server.admin {
+            let now = state.admin().as_str();
+            draft.drift.push(format!("{} is in state {now}", target()));
+        }
         draft.steps.push(Step::SetState {
             target: target(),
             state: server.admin,

@@ -6,6 +6,7 @@
 //! Nothing here reads a file or asks the machine; hafleet's own `global` section is added only when a file is written
 //! ([`Prelude`]).
 
+mod admin;
 mod backend;
 mod condition;
 mod frontend;
@@ -129,11 +130,27 @@ impl Rendered {
         &self.backends
     }
 
-    /// Asks for a server's admin state, as operators do; whether there is such a server.
+    /// Asks for a server's admin state, as operators do; whether there is such a server. Maintenance stands in the
+    /// configuration (`disabled`), so that HAProxy comes up with it. For drain there is no word: who starts HAProxy
+    /// has to tell it.
     pub fn set_admin(&mut self, backend: &str, server: &str, admin: AdminState) -> bool {
         let mut servers = self.backends.iter_mut().flat_map(|item| &mut item.servers);
         let found = servers.find(|item| item.backend == backend && item.name == server);
-        found.map(|item| item.admin = admin).is_some()
+        let Some(found) = found else {
+            return false;
+        };
+        let before = std::mem::replace(&mut found.admin, admin);
+        let was_disabled = before == AdminState::Maint;
+        if was_disabled != (admin == AdminState::Maint) {
+            admin::disable(
+                &mut self.body,
+                &self.origins,
+                (backend, server),
+                !was_disabled,
+            );
+            self.digest = digest(&self.body, &self.maps);
+        }
+        true
     }
 
     /// The fleet's certificates that it names.

@@ -420,3 +420,21 @@ fn binds_that_are_one_on_a_node_are_refused_there() {
     };
     assert!(render(&spec, &elsewhere).is_ok());
 }
+
+#[test]
+fn maintenance_stands_in_the_configuration() {
+    use crate::runtime::AdminState;
+    let plain = rendered(FULL);
+    let mut found = plain.clone();
+    assert!(!found.set_admin("app", "x", AdminState::Maint));
+    assert!(found.set_admin("app", "a", AdminState::Maint));
+    let line = "port 9000 disabled\n    server b ";
+    assert!(found.body().contains(line), "{}", found.body());
+    assert_eq!(found.body().matches(" disabled").count(), 1);
+    assert_ne!(found.digest(), plain.digest());
+    assert_eq!(found.skeleton(), plain.skeleton(), "it takes no reload");
+    assert!(found.set_admin("app", "a", AdminState::Ready));
+    assert_eq!(found, plain);
+    assert!(found.set_admin("app", "a", AdminState::Drain));
+    assert_eq!(found.body(), plain.body(), "there is no word for it");
+}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// One server as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerState {
@@ -18,7 +20,8 @@ pub struct ServerState {
     pub port: u16,
     /// The weight that is in force (`srv_uweight`).
     pub weight: u16,
-    /// Bits of the administrative state (`srv_admin_state`): 0x01, 0x02 and 0x20 are maintenance, 0x08 and 0x10 drain.
+    /// Bits of the administrative state (`srv_admin_state`): 0x01, 0x02 and 0x20 are maintenance, 0x08 and 0x10 drain;
+    /// 0x04 says that its configuration has `disabled`, whatever became of that.
     pub admin_state: u32,
     /// 0 stopped, 1 starting, 2 running, 3 stopping softly (`srv_op_state`).
     pub operational_state: u32,
@@ -56,12 +59,13 @@ impl ServerState {
     /// Whether it takes nothing though it is neither in maintenance nor draining: its last check failed, or somebody said
     /// that it is down.
     pub fn is_held_down(&self) -> bool {
-        self.admin_state == 0 && matches!(self.operational_state, 0 | 3)
+        self.admin_state & !0x04 == 0 && matches!(self.operational_state, 0 | 3)
     }
 }
 
 /// What an operator may ask of a server (Management Guide, section 9.3, `set server … state`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AdminState {
     /// It takes what is due to it.
     #[default]
