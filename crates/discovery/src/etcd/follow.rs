@@ -99,7 +99,12 @@ impl Follower {
         let mut speech = Speech::new(answers);
         loop {
             match self.read_and_watch(&member, &mut speech, retry).await {
-                Ok(Ended::Stale) => {}
+                Ok(Ended::Stale) => {
+                    tracing::debug!(
+                        prefix = self.prefix,
+                        "the watch of etcd is stale: reading anew"
+                    );
+                }
                 Err(error) => {
                     self.cluster.leave(&member).await;
                     return Err(error);
@@ -133,9 +138,11 @@ impl Follower {
                     if response.canceled() {
                         return canceled(member, &response);
                     }
-                    is_changed |= apply(&mut keys, prefix, &response);
-                    read::expect_few(member, prefix, keys.len())?;
-                    retry.well();
+                    if apply(&mut keys, prefix, &response) {
+                        is_changed = true;
+                        read::expect_few(member, prefix, keys.len())?;
+                        retry.well();
+                    }
                     continue;
                 }
                 Event::Gathered => {

@@ -1,12 +1,12 @@
 //! etcd goes away, comes back, forgets, and says nothing.
 
-use hafleet_discovery::SourceError;
 use hafleet_discovery::etcd::Etcd;
 use hafleet_discovery::query::EtcdQuery;
+use hafleet_discovery::{SourceError, SourceSettings};
 
 use crate::following::{Following, SETTINGS};
 use crate::gate::Gate;
-use crate::world::{EtcdWorld, PREFIX};
+use crate::world::{DEADLINE, EtcdWorld, PREFIX};
 
 #[tokio::test]
 async fn down_at_start_is_an_error_until_it_is_there() {
@@ -55,18 +55,22 @@ async fn one_that_stands_still_is_an_error_until_it_goes_on() {
     following.stop().await;
 }
 
+/// Follows the servers of `world` through `gate`.
+fn through(gate: &Gate, world: &EtcdWorld, settings: SourceSettings) -> Following {
+    let query = EtcdQuery {
+        endpoints: [format!("http://{}", gate.address)].into(),
+        prefix: PREFIX.to_owned(),
+    };
+    Following::of(Etcd::new(world.settings()).servers(&query, settings))
+}
+
 #[tokio::test]
 async fn a_history_that_was_compacted_meanwhile_is_no_loss() {
     let world = EtcdWorld::start().await;
     world.add("changed", "192.0.2.1:80").await;
     world.add("gone", "192.0.2.9:80").await;
     let gate = Gate::before(world.address()).await;
-    let query = EtcdQuery {
-        endpoints: [format!("http://{}", gate.address)].into(),
-        prefix: PREFIX.to_owned(),
-    };
-    let etcd = Etcd::new(world.settings());
-    let mut following = Following::of(etcd.servers(&query, SETTINGS));
+    let mut following = through(&gate, &world, SETTINGS);
     following
         .servers_are(&["changed=192.0.2.1:80", "gone=192.0.2.9:80"])
         .await;
@@ -80,6 +84,37 @@ async fn a_history_that_was_compacted_meanwhile_is_no_loss() {
     following
         .servers_are(&["changed=192.0.2.2:80", "new=192.0.2.3:80"])
         .await;
+    following.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_fell_behind_a_compaction_is_no_loss() {
+    let world = EtcdWorld::start().await;
+    world.add("gone", "192.0.2.9:80").await;
+    let gate = Gate::before(world.address()).await;
+    let patient = SourceSettings {
+        timeout: DEADLINE,
+        ..SETTINGS
+    };
+    let mut following = through(&gate, &world, patient);
+    following.servers_are(&["gone=192.0.2.9:80"]).await;
+    gate.stall();
+    world.remove("gone").await;
+    // More than the buffers on the way hold, so that etcd itself falls behind with telling.
+    let large = |n: usize| {
+        format!(
+            r#"{{"address": "192.0.2.1:{}", "note": "{}"}}"#,
+            n + 1,
+            "x".repeat(50_000)
+        )
+    };
+    let key = format!("{PREFIX}large");
+    world
+        .put_all((0..1_000).map(|n| (key.clone(), large(n))))
+        .await;
+    world.compact().await;
+    gate.open();
+    following.servers_are(&["large=192.0.2.1:1000"]).await;
     following.stop().await;
 }
 

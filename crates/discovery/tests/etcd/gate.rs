@@ -1,23 +1,31 @@
 //! A way to etcd that a test can close.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Connections to it go on to another address while it is open; while it is closed there are none.
+/// Connections to it go on to another address.
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
-    is_open: Arc<watch::Sender<bool>>,
+    state: watch::Sender<State>,
     task: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Connections stay, and nothing goes through them.
+    Stalled,
+    /// There are no connections.
+    Closed,
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.is_open.send_replace(false);
+        self.close();
         self.task.abort();
     }
 }
@@ -27,41 +35,66 @@ impl Gate {
     pub(crate) async fn before(behind: SocketAddr) -> Self {
         let listener = TcpListener::bind((behind.ip(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let is_open = Arc::new(watch::channel(true).0);
-        let opening = Arc::clone(&is_open);
+        let (state, states) = watch::channel(State::Open);
         let task = tokio::spawn(async move {
             while let Ok((visitor, _)) = listener.accept().await {
-                let mut opening = opening.subscribe();
-                if *opening.borrow_and_update() {
-                    tokio::spawn(async move {
-                        tokio::select! {
-                            () = pass(visitor, behind) => {}
-                            _ = opening.wait_for(|is_open| !is_open) => {}
-                        }
-                    });
-                }
+                let (passing, mut closing) = (states.clone(), states.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = pass(visitor, behind, passing) => {}
+                        _ = closing.wait_for(|state| *state == State::Closed) => {}
+                    }
+                });
             }
         });
         Self {
             address,
-            is_open,
+            state,
             task,
         }
     }
 
     /// Ends all connections, and lets none in.
     pub(crate) fn close(&self) {
-        self.is_open.send_replace(false);
+        self.state.send_replace(State::Closed);
     }
 
-    /// Lets them in.
+    /// Holds back what comes through it from now on.
+    pub(crate) fn stall(&self) {
+        self.state.send_replace(State::Stalled);
+    }
+
+    /// Lets connections in, and all that was held back.
     pub(crate) fn open(&self) {
-        self.is_open.send_replace(true);
+        self.state.send_replace(State::Open);
     }
 }
 
-async fn pass(mut visitor: TcpStream, behind: SocketAddr) {
-    if let Ok(mut stream) = TcpStream::connect(behind).await {
-        let _ = copy_bidirectional(&mut visitor, &mut stream).await;
+async fn pass(visitor: TcpStream, behind: SocketAddr, states: watch::Receiver<State>) {
+    if let Ok(stream) = TcpStream::connect(behind).await {
+        let (from_visitor, to_visitor) = visitor.into_split();
+        let (from_stream, to_stream) = stream.into_split();
+        tokio::select! {
+            () = pump(from_visitor, to_stream, states.clone()) => {}
+            () = pump(from_stream, to_visitor, states) => {}
+        }
+    }
+}
+
+/// Carries bytes over until an end is reached.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut states: watch::Receiver<State>,
+) {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut bytes).await else {
+            return;
+        };
+        let is_open = states.wait_for(|state| *state == State::Open).await.is_ok();
+        if !is_open || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
     }
 }
