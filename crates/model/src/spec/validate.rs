@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 mod etcd;
+mod sources;
 
 use super::{
     Backend, Bind, BindAddress, BindTls, Cookie, Finding, Frontend, HealthCheck, HealthCheckType,
@@ -28,6 +29,7 @@ pub(super) fn validate(spec: &Spec) -> Vec<Finding> {
     for (index, backend) in spec.backends.iter().enumerate() {
         check.backend(&format!("backends[{index}]"), backend);
     }
+    check.discovery();
     check.etcd();
     check.names();
     check.binds();
