@@ -6,12 +6,18 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
+use hafleet_discovery::docker::DockerEngine;
+use hafleet_discovery::etcd::EtcdSettings;
 use hafleet_haproxy::{FirewallChoice, HandoverChoice, ProcessMode};
 use hafleet_identity::IdentityFiles;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::TimeSpan;
 use hafleet_model::{FleetName, NodeId};
 use serde::Deserialize;
+
+mod docker;
+
+use docker::DockerSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
 const ENVIRONMENT_PREFIX: &str = "HAFLEET_AGENT_";
@@ -37,6 +43,10 @@ pub struct Config {
     pub tls: IdentityFiles,
     /// Its HAProxy.
     pub haproxy: HaproxyConfig,
+    /// How it makes itself known to etcd, where a spec has sources there.
+    pub etcd: EtcdSettings,
+    /// Its Docker engine, if it has one whose containers are servers.
+    pub docker: Option<DockerEngine>,
     /// Its log.
     pub log: LogConfig,
 }
@@ -125,6 +135,10 @@ struct File {
     tls: TlsSection,
     #[serde(default)]
     haproxy: HaproxySection,
+    #[serde(default)]
+    etcd: EtcdSettings,
+    #[serde(default)]
+    docker: DockerSection,
     #[serde(default)]
     log: LogSection,
 }
@@ -320,6 +334,7 @@ impl File {
             }
         }
         let process = self.haproxy.process(&mut faults);
+        let docker = self.docker.engine(&mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
                 faults
@@ -363,6 +378,8 @@ impl File {
                 certificate: self.tls.certificate,
                 key: self.tls.key,
             },
+            etcd: self.etcd,
+            docker,
             log: LogConfig {
                 format: self.log.format,
                 filter: self.log.filter,

@@ -11,7 +11,7 @@ use hafleet_model::{Document, DocumentKind, Endpoints, Revision, Stamp};
 #[derive(Clone)]
 pub(crate) struct EndpointsKeeper {
     cluster: Cluster,
-    last: Arc<Mutex<Last>>,
+    last: Arc<Mutex<Newest>>,
 }
 
 /// The endpoints of one revision.
@@ -35,6 +35,8 @@ impl Found {
 pub(crate) struct Newest {
     /// The newest that can be read.
     pub(crate) found: Found,
+    /// The newest that there are, whether or not they can be read.
+    pub(crate) head: Option<Stamp>,
     /// Why they are not the newest that there are.
     pub(crate) problem: Option<String>,
 }
@@ -50,13 +52,6 @@ pub(crate) enum Earlier {
     Unknown,
 }
 
-/// What was read last, and of which revision.
-#[derive(Default)]
-struct Last {
-    stamp: Option<Stamp>,
-    newest: Newest,
-}
-
 impl EndpointsKeeper {
     pub(crate) fn new(cluster: Cluster) -> Self {
         Self {
@@ -70,28 +65,26 @@ impl EndpointsKeeper {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let document = self.cluster.document(DocumentKind::Endpoints);
         let document = document.borrow().clone();
-        if let Some(document) = document.filter(|document| last.stamp != Some(document.stamp())) {
-            last.stamp = Some(document.stamp());
+        if let Some(document) = document.filter(|document| last.head != Some(document.stamp())) {
+            last.head = Some(document.stamp());
             match read(&document) {
                 Ok(found) => {
-                    last.newest = Newest {
-                        found,
-                        problem: None,
-                    };
+                    last.found = found;
+                    last.problem = None;
                 }
                 Err(problem) => {
                     let revision = document.revision();
                     tracing::error!(%revision, problem, "the endpoints document is not used");
-                    last.newest.problem = Some(format!("{revision}: {problem}"));
-                    if last.newest.found.stamp.is_none()
+                    last.problem = Some(format!("{revision}: {problem}"));
+                    if last.found.stamp.is_none()
                         && let Earlier::Found(found) = self.before(document.stamp())
                     {
-                        last.newest.found = found;
+                        last.found = found;
                     }
                 }
             }
         }
-        last.newest.clone()
+        last.clone()
     }
 
     /// The endpoints that were there before the revision `stamp`.

@@ -30,10 +30,12 @@ use tokio_stream::wrappers::WatchStream;
 use crate::candidate::Candidate;
 use crate::certificates::CertificateKeeper;
 use crate::data_plane::LastSeen;
+use crate::discovery::Board;
 use crate::endpoints::EndpointsKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::reloads::ReloadLog;
 use hafleet_model::with_causes;
+use sources::{ConfirmEndpoints, ListSources};
 
 /// How long a write waits for a leader to be there. Together with what the leader may take (`forward`), it fits in
 /// the 30 s that clients give a call.
@@ -52,6 +54,7 @@ pub(crate) struct AgentFleet {
     pub(crate) inspector: Inspector,
     pub(crate) certificates: CertificateKeeper,
     pub(crate) endpoints: EndpointsKeeper,
+    pub(crate) board: Board,
     pub(crate) reloads: ReloadLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
@@ -505,7 +508,7 @@ impl Fleet for AgentFleet {
     }
 
     async fn sources(&self, is_forwarded: bool) -> Result<v1::ListSourcesResponse, Failure> {
-        self.sources_at_leader(is_forwarded).await
+        self.through_leader(&ListSources { is_forwarded }).await
     }
 
     async fn confirm_endpoints(
@@ -513,7 +516,8 @@ impl Fleet for AgentFleet {
         backend: String,
         intent: Intent,
     ) -> Result<v1::ConfirmEndpointsResponse, Failure> {
-        self.confirm_at_leader(backend, intent).await
+        self.through_leader(&ConfirmEndpoints { backend, intent })
+            .await
     }
 
     async fn publish_found(

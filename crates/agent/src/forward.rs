@@ -17,6 +17,8 @@ use tonic::{Request, Status};
 
 /// How long another agent may take for a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long the leader may take to take down what a node published.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long another agent may take to answer for itself.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -207,6 +209,46 @@ impl Forward {
         })
     }
 
+    /// Asks the other agent, which should lead, how the sources are.
+    pub(crate) async fn sources(mut self) -> Result<v1::ListSourcesResponse, Unanswered> {
+        let mut request = within(v1::ListSourcesRequest {}, QUESTION_TIMEOUT);
+        let forwarded = AsciiMetadataValue::from_static("a question");
+        request.metadata_mut().insert(ON_BEHALF_OF, forwarded);
+        let answer = self.admin.list_sources(request).await;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| unanswered(&self.node, status, "hafleet sources"))
+    }
+
+    /// Has the other agent, which should lead, let through what is held back of `backend`.
+    pub(crate) async fn confirm(
+        mut self,
+        backend: &str,
+        intent: &Intent,
+    ) -> Result<v1::ConfirmEndpointsResponse, Unanswered> {
+        let backend = backend.to_owned();
+        let request = on_behalf_of(v1::ConfirmEndpointsRequest { backend }, intent);
+        let answer = self.admin.confirm_endpoints(request).await;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| unanswered(&self.node, status, "hafleet sources"))
+    }
+
+    /// Tells the other agent, which should lead, what this node's own engine has.
+    pub(crate) async fn publish(
+        mut self,
+        said: v1::publish_found_request::Said,
+    ) -> Result<(), Unanswered> {
+        let message = v1::PublishFoundRequest { said: Some(said) };
+        let answer = self
+            .admin
+            .publish_found(within(message, PUBLISH_TIMEOUT))
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|status| Unanswered::NotSent(words(&status)))
+    }
+
     fn written<M: TryInto<Written, Error = BadAnswer>>(
         &self,
         answer: Result<tonic::Response<M>, Status>,
@@ -216,21 +258,24 @@ impl Forward {
             Ok(answer) => answer.into_inner().try_into().map_err(|error| {
                 Unanswered::Final(Failure::Internal(format!("{}: {error}", self.node)))
             }),
-            Err(status) if failure::is_no_leader(&status) => {
-                Err(Unanswered::NotSent(words(&status)))
-            }
-            Err(status) if ConnectError::within(&status).is_some() => {
-                Err(Unanswered::NotSent(words(&status)))
-            }
-            Err(status) if was_lost(&status) => Err(Unanswered::Final(Failure::TimedOut(format!(
-                "leader {} went away during the write ({}), so it may or may not be stored; \
-                 `{telling}` tells",
-                self.node,
-                status.message()
-            )))),
-            Err(status) => Err(Unanswered::Final(Failure::Answered(Box::new(status)))),
+            Err(status) => Err(unanswered(&self.node, status, telling)),
         }
     }
+}
+
+/// What it means that `leader` did not do what it was sent; `telling` is the command that tells whether it did.
+fn unanswered(leader: &NodeId, status: Status, telling: &str) -> Unanswered {
+    if failure::is_no_leader(&status) || ConnectError::within(&status).is_some() {
+        return Unanswered::NotSent(words(&status));
+    }
+    if was_lost(&status) {
+        return Unanswered::Final(Failure::TimedOut(format!(
+            "leader {leader} went away during the call ({}), so it may or may not be done; \
+             `{telling}` tells",
+            status.message()
+        )));
+    }
+    Unanswered::Final(Failure::Answered(Box::new(status)))
 }
 
 fn on_behalf_of<T>(message: T, intent: &Intent) -> Request<T> {

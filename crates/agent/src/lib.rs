@@ -9,6 +9,7 @@
 //! - [`forward`]: calls that another agent has to answer.
 //! - [`certificates`]: the fleet's certificates, in files on this node.
 //! - [`endpoints`]: what discovery found, as this node has it.
+//! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
 //! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
@@ -17,6 +18,7 @@ mod certificates;
 mod composer;
 pub mod config;
 mod data_plane;
+mod discovery;
 mod endpoints;
 mod fleet;
 mod forward;

@@ -17,6 +17,7 @@ use crate::certificates::CertificateKeeper;
 use crate::composer::Composer;
 use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
+use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
 use crate::fleet::AgentFleet;
 use crate::reloads::{ReloadLog, ReloadPace};
@@ -108,6 +109,7 @@ pub async fn check(config: &Config) -> Vec<String> {
             .err()
             .map(|error| with_causes(&error)),
     );
+    note(config.etcd.check().err().map(|error| error.to_string()));
     note(directories(config).err().map(|error| error.to_string()));
     let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
     note(haproxy.err().map(|error| with_causes(&error)));
@@ -156,10 +158,12 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         inspector,
         certificates,
         endpoints,
+        board: Board::default(),
         reloads,
         last_seen: data_plane.last_seen(),
     };
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
+    let mut discovery = tokio::spawn(discover(&config, &fleet, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let server = serve(incoming, fleet, peers, stop.clone());
@@ -170,6 +174,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         _ = interrupt.recv() => Ok(()),
         error = cluster.failed() => Err(AgentError::Died(error)),
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
+        ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };
     tracing::info!("agent stops; HAProxy goes on serving");
@@ -181,6 +186,28 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     }
     server.abort();
     ended
+}
+
+/// Runs what asks for servers: the leader's sources, and this node's own containers.
+fn discover(
+    config: &Config,
+    fleet: &AgentFleet,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let launcher = Launcher::new(config.etcd.clone(), fleet.certificates.clone());
+    let leading = DiscoveryLoop::new(fleet.clone(), Arc::new(launcher));
+    let leading = reconcile::run(leading, discovery::PACE, stop.clone());
+    let containers = config.docker.clone().map(|engine| {
+        let (node, cluster) = (fleet.node.clone(), fleet.cluster.clone());
+        let containers = ContainersLoop::new(node, cluster, fleet.board.clone(), engine);
+        reconcile::run(containers, discovery::CONTAINERS_PACE, stop)
+    });
+    async move {
+        match containers {
+            Some(containers) => drop(tokio::join!(leading, containers)),
+            None => leading.await,
+        }
+    }
 }
 
 /// Ends the HAProxy that an agent with `config` has left running: softly, and by force after `grace`.

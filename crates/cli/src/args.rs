@@ -94,6 +94,8 @@ pub(crate) enum Command {
     /// The certificates that clients of the load balancers are shown
     #[command(subcommand)]
     Certificate(CertificateCommand),
+    /// Show where servers come from, what is wrong with it, and what is held back
+    Sources(SourcesArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Print the completions of a shell
@@ -320,6 +322,25 @@ pub(crate) struct CertificateWriteArgs {
     /// loses and is kept as a conflict
     #[arg(long)]
     pub force_without_majority: bool,
+}
+
+/// Options of `sources`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct SourcesArgs {
+    /// What to do, if not to show them.
+    #[command(subcommand)]
+    pub command: Option<SourcesCommand>,
+}
+
+/// The commands of `sources`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesCommand {
+    /// Let through what is held back of a backend's servers
+    Confirm {
+        /// Which backend, or `services` for services out of etcd
+        backend: String,
+    },
 }
 
 /// Options of `render`.

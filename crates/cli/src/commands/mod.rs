@@ -8,6 +8,7 @@ pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod plan;
+pub(crate) mod sources;
 pub(crate) mod spec;
 pub(crate) mod status;
 

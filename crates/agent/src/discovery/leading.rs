@@ -1,0 +1,455 @@
+//! The loop that asks the sources while this node leads, and writes what they come to.
+//!
+//! Whoever leads next begins with the document as it is: until a source has answered to it, what that source had found
+//! stays. Sources are asked by the leader alone; another node has none running.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hafleet_api::certificates::{CertificateChange, CertificateWrite};
+use hafleet_api::fleet::Intent;
+use hafleet_api::{Fleet as _, v1};
+use hafleet_cluster::{Cluster, Expect, Role, View, WriteError, WriteRequest};
+use hafleet_discovery::{BackendState, Engine, Judgement, Launch};
+use hafleet_model::{
+    Document, DocumentKind, Endpoints, Header, NodeId, Secrets, Stamp, Term, spec, with_causes,
+};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::board::{Board, Confirmed, Request, Unconfirmed};
+use super::message::sources_of;
+use crate::endpoints::{EndpointsKeeper, Newest};
+use crate::fleet::AgentFleet;
+use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
+
+/// Sources tell of themselves; the timer is for what nobody tells of. A write that failed is tried again soon.
+pub(crate) const PACE: Pace = Pace {
+    interval: Duration::from_secs(5),
+    first_pause: Duration::from_millis(500),
+    longest_pause: Duration::from_secs(10),
+};
+
+/// How long a newer spec gets to come here before it is looked for again.
+const CATCHING_UP: Duration = Duration::from_millis(200);
+/// How often a write is tried anew in one round when another revision came before it.
+const ATTEMPTS: u32 = 5;
+
+/// Discovery, as the leader's work.
+pub(crate) struct DiscoveryLoop {
+    fleet: AgentFleet,
+    cluster: Cluster,
+    keeper: EndpointsKeeper,
+    board: Board,
+    launch: Arc<dyn Launch>,
+    view: watch::Receiver<Arc<View>>,
+    spec: watch::Receiver<Option<Arc<Document>>>,
+    endpoints: watch::Receiver<Option<Arc<Document>>>,
+    /// What of the view was last acted upon.
+    seen: Option<Standing>,
+    lead: Option<Lead>,
+}
+
+/// What of a view matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    /// The term that this node leads.
+    term: Option<Term>,
+    members: BTreeSet<NodeId>,
+}
+
+impl Standing {
+    fn of(view: &View) -> Self {
+        let term = match view.leadership.role {
+            Role::Leader(term) => Some(term),
+            Role::Follower(..) | Role::Settling { .. } | Role::Unfit { .. } => None,
+        };
+        let members = view.members.iter().map(|member| member.report.id.clone());
+        Self {
+            term,
+            members: members.collect(),
+        }
+    }
+}
+
+/// What there is only while this node leads.
+struct Lead {
+    term: Term,
+    engine: Engine,
+    /// The spec that the engine has.
+    spec: Option<Stamp>,
+    /// Nodes whose containers were forgotten.
+    forgotten: BTreeSet<NodeId>,
+}
+
+/// Somebody who waits for what they confirmed to be written.
+struct Waiting {
+    gone: Vec<String>,
+    reply: oneshot::Sender<Result<Confirmed, Unconfirmed>>,
+}
+
+impl DiscoveryLoop {
+    pub(crate) fn new(fleet: AgentFleet, launch: Arc<dyn Launch>) -> Self {
+        let cluster = fleet.cluster.clone();
+        Self {
+            keeper: fleet.endpoints.clone(),
+            board: fleet.board.clone(),
+            view: cluster.view(),
+            spec: cluster.document(DocumentKind::Spec),
+            endpoints: cluster.document(DocumentKind::Endpoints),
+            seen: None,
+            lead: None,
+            fleet,
+            cluster,
+            launch,
+        }
+    }
+
+    /// Ends all sources, and tells those who wait that this is not the node to ask.
+    fn rest(&mut self, reason: &'static str) -> Outcome {
+        self.lead = None;
+        self.board.show(None);
+        for request in self.board.take() {
+            if let Request::Confirm { reply, .. } = request {
+                let _ = reply.send(Err(Unconfirmed::NotLeading));
+            }
+        }
+        Outcome::Inert(reason)
+    }
+
+    /// Has an engine for this term and this spec.
+    fn prepare(&mut self, term: Term) -> Result<(), String> {
+        if self.lead.as_ref().is_none_or(|lead| lead.term != term) {
+            let name = self.fleet.name.as_str();
+            self.lead = Some(Lead {
+                term,
+                engine: Engine::new(name, Arc::clone(&self.launch)),
+                spec: None,
+                forgotten: BTreeSet::new(),
+            });
+        }
+        let document = self.spec.borrow_and_update().clone();
+        let (Some(lead), Some(document)) = (&mut self.lead, document) else {
+            return Ok(());
+        };
+        if lead.spec != Some(document.stamp()) {
+            let loaded = spec::load(document.body()).map_err(|error| error.to_string())?;
+            lead.engine.set_spec(&loaded.spec);
+            lead.spec = Some(document.stamp());
+        }
+        Ok(())
+    }
+
+    /// Does what others asked for. Returns those who wait for it to be written, and who they are.
+    fn serve(&mut self) -> (Vec<Waiting>, Option<String>) {
+        let (mut waiting, mut who) = (Vec::new(), None);
+        let Some(lead) = &mut self.lead else {
+            return (waiting, who);
+        };
+        for request in self.board.take() {
+            match request {
+                Request::Publish { node, result } => {
+                    lead.forgotten.remove(&node);
+                    lead.engine.publish(node, result);
+                }
+                Request::Confirm {
+                    backend,
+                    author,
+                    reply,
+                } => match lead.confirm(&backend) {
+                    Ok(gone) => {
+                        tracing::info!(backend, author, ?gone, "let through");
+                        waiting.push(Waiting { gone, reply });
+                        who = Some(author);
+                    }
+                    Err(unconfirmed) => drop(reply.send(Err(unconfirmed))),
+                },
+            }
+        }
+        (waiting, who)
+    }
+
+    /// Decides, and writes what is different. The newest endpoints after that.
+    async fn follow(&mut self, author: &str) -> Result<Option<Header>, String> {
+        for _ in 0..ATTEMPTS {
+            let newest = self.keeper.newest();
+            let Some(lead) = &mut self.lead else {
+                break;
+            };
+            lead.forget_strangers(&newest.found.endpoints, self.seen.as_ref());
+            let before = Arc::clone(&newest.found.endpoints);
+            let judgement = lead.engine.decide(&before).clone();
+            self.show();
+            let mut wanted = judgement.endpoints.clone();
+            let kept = self.keep_certificates(&judgement).await;
+            if kept.is_err() {
+                // Services are not to name certificates that the fleet does not have.
+                wanted.services.clone_from(&before.services);
+            }
+            if newest.problem.is_none() && is_same(&before, &wanted) {
+                return kept.map(|()| self.header());
+            }
+            match self.write(&newest, &wanted, author).await {
+                Ok(header) => return kept.map(|()| Some(header)),
+                Err(WriteError::Unexpected { .. }) => {}
+                Err(error) => return Err(with_causes(&error)),
+            }
+        }
+        Err("the endpoints change all the time".to_owned())
+    }
+
+    async fn write(
+        &self,
+        newest: &Newest,
+        wanted: &Endpoints,
+        author: &str,
+    ) -> Result<Header, WriteError> {
+        let comment = difference(&newest.found.endpoints, wanted);
+        let request = WriteRequest {
+            kind: DocumentKind::Endpoints,
+            body: wanted.body().into(),
+            expect: newest
+                .head
+                .map_or(Expect::Absent, |head| Expect::Revision(head.revision)),
+            author: author.to_owned(),
+            comment: comment.clone(),
+            force: false,
+        };
+        let written = self.cluster.write(request).await?;
+        let revision = written.header.stamp.revision;
+        let stored_by = written.stored_by.len();
+        tracing::info!(%revision, stored_by, change = comment, "endpoints");
+        Ok(written.header)
+    }
+
+    /// Gives the fleet the certificates that came with services and that it does not have.
+    async fn keep_certificates(&self, judgement: &Judgement) -> Result<(), String> {
+        if judgement.certificates.is_empty() {
+            return Ok(());
+        }
+        let document = self.fleet.certificates.newest();
+        let secrets = document.map(|document| Secrets::parse(document.body()));
+        let secrets = secrets.transpose().map_err(|error| error.to_string())?;
+        let secrets = secrets.unwrap_or_default();
+        for (name, pem) in &judgement.certificates {
+            if secrets.get(name) == Some(pem) {
+                continue;
+            }
+            let write = CertificateWrite {
+                name: name.clone(),
+                change: CertificateChange::Put {
+                    pem: pem.clone(),
+                    allow_expired: false,
+                },
+                intent: Intent {
+                    author: self.author(),
+                    comment: String::new(),
+                    expect: None,
+                    force: false,
+                    is_forwarded: true,
+                },
+            };
+            let put = self.fleet.write_certificate(write).await;
+            put.map_err(|failure| format!("certificate {name}: {failure}"))?;
+        }
+        Ok(())
+    }
+
+    fn show(&self) {
+        let status = self.lead.as_ref().map(|lead| lead.engine.status());
+        let sources = sources_of(status.unwrap_or_default());
+        self.board.show(Some(v1::ListSourcesResponse {
+            leader: self.fleet.node.to_string(),
+            ..sources
+        }));
+    }
+
+    fn header(&self) -> Option<Header> {
+        let newest = self.cluster.document(DocumentKind::Endpoints);
+        let newest = newest.borrow().clone();
+        newest.map(|document| document.header().clone())
+    }
+
+    fn author(&self) -> String {
+        format!("{} (discovery)", self.fleet.node)
+    }
+}
+
+impl Lead {
+    /// Lets through what is held back of `backend`; the servers that go.
+    fn confirm(&mut self, backend: &str) -> Result<Vec<String>, Unconfirmed> {
+        let status = self.engine.status();
+        let state = status.backends.iter().find(|state| state.name == backend);
+        let Some(state) = state else {
+            let known = status.backends.into_iter().map(|state| state.name);
+            return Err(Unconfirmed::UnknownBackend {
+                known: known.collect(),
+            });
+        };
+        let going = match &state.state {
+            BackendState::Held(held) => held.going.iter().cloned().collect(),
+            BackendState::Followed | BackendState::Waiting(_) => Vec::new(),
+        };
+        self.engine.confirm(backend);
+        Ok(going)
+    }
+
+    /// Forgets the containers of nodes that are members no more. Those of a node that is merely gone for now stay.
+    fn forget_strangers(&mut self, endpoints: &Endpoints, seen: Option<&Standing>) {
+        let Some(Standing { members, .. }) = seen else {
+            return;
+        };
+        let servers = endpoints.backends.values().flatten();
+        let nodes = servers.filter_map(|server| server.source.strip_prefix("docker "));
+        let nodes: BTreeSet<_> = nodes.filter_map(|node| NodeId::new(node).ok()).collect();
+        for node in nodes {
+            if !members.contains(&node) && self.forgotten.insert(node.clone()) {
+                tracing::info!(%node, "is no member any more, and its containers are forgotten");
+                self.engine.forget(&node);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Reconcile for DiscoveryLoop {
+    const NAME: &'static str = "discovery";
+
+    async fn changed(&mut self) {
+        let engine = self.lead.as_ref().map(|lead| &lead.engine);
+        let told = async {
+            match engine {
+                Some(engine) => engine.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (view, seen) = (&mut self.view, &self.seen);
+        let stands_otherwise = async {
+            while view.changed().await.is_ok() {
+                if Some(Standing::of(&view.borrow_and_update())) != *seen {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = told => {}
+            () = stands_otherwise => {}
+            () = self.board.pinned() => {}
+            Ok(()) = self.spec.changed() => {}
+            Ok(()) = self.endpoints.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn reconcile(&mut self, _: Activation) -> Outcome {
+        self.endpoints.mark_unchanged();
+        let view = Arc::clone(&self.view.borrow_and_update());
+        let standing = Standing::of(&view);
+        let term = standing.term;
+        self.seen = Some(standing);
+        let Some(term) = term else {
+            return self.rest("another node leads, or none");
+        };
+        let spec = self.spec.borrow().clone();
+        if is_behind(&view, spec.map(|document| document.stamp())) {
+            // By an older spec, servers of backends would go that it does not have yet.
+            return Outcome::Deferred {
+                until: Instant::now() + CATCHING_UP,
+                reason: "another node has a newer spec, which is on its way",
+            };
+        }
+        if let Err(error) = self.prepare(term) {
+            return Outcome::Failed(error);
+        }
+        let (waiting, who) = self.serve();
+        if self.lead.as_ref().is_none_or(|lead| lead.spec.is_none()) {
+            self.show();
+            return Outcome::Inert("the fleet has no spec yet");
+        }
+        let author = who.unwrap_or_else(|| self.author());
+        let followed = self.follow(&author).await;
+        for Waiting { gone, reply } in waiting {
+            let _ = reply.send(match &followed {
+                Ok(header) => Ok(Confirmed {
+                    gone,
+                    header: header.clone(),
+                }),
+                Err(error) => Err(Unconfirmed::Unwritten(error.clone())),
+            });
+        }
+        match followed {
+            Ok(_) => Outcome::Done,
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    async fn end(&mut self) {
+        self.rest("the agent stops");
+    }
+}
+
+/// Whether a live node has a newer spec than `own`.
+fn is_behind(view: &View, own: Option<Stamp>) -> bool {
+    let live = view
+        .members
+        .iter()
+        .filter(|member| member.liveness.is_live());
+    let held = live.filter_map(|member| member.report.held.get(&DocumentKind::Spec));
+    held.max()
+        .is_some_and(|newest| own.is_none_or(|own| newest.revision > own.revision))
+}
+
+/// Whether both have the same servers and services. A backend without any is as good as none.
+fn is_same(one: &Endpoints, other: &Endpoints) -> bool {
+    fn servers(
+        of: &Endpoints,
+    ) -> impl Iterator<Item = (&String, &Vec<hafleet_model::endpoints::Endpoint>)> {
+        of.backends
+            .iter()
+            .filter(|(_, servers)| !servers.is_empty())
+    }
+    one.services == other.services && servers(one).eq(servers(other))
+}
+
+/// How many backends are named where a change is described.
+const MAX_NAMED: usize = 5;
+
+/// What is different, in words: `app +2 -1`.
+fn difference(before: &Endpoints, after: &Endpoints) -> String {
+    let names: BTreeSet<_> = before
+        .backends
+        .keys()
+        .chain(after.backends.keys())
+        .collect();
+    let mut parts = Vec::new();
+    for name in names {
+        let (old, new) = (before.of(name), after.of(name));
+        let added = new
+            .iter()
+            .filter(|server| old.iter().all(|was| was.name != server.name))
+            .count();
+        let removed = old
+            .iter()
+            .filter(|was| new.iter().all(|server| server.name != was.name))
+            .count();
+        if old != new {
+            parts.push(format!("{name} +{added} -{removed}"));
+        }
+    }
+    if before.services != after.services {
+        parts.push(format!("{} services", after.services.len()));
+    }
+    let more = parts.len().saturating_sub(MAX_NAMED);
+    parts.truncate(MAX_NAMED);
+    match more {
+        0 => parts.join(", "),
+        more => format!("{} and {more} more", parts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+#[path = "leading_tests.rs"]
+mod tests;

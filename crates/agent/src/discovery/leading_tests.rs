@@ -1,0 +1,43 @@
+use std::net::IpAddr;
+
+use hafleet_model::endpoints::Endpoint;
+
+use super::*;
+
+fn endpoints(of: &[(&str, &[&str])]) -> Endpoints {
+    let server = |name: &&str| Endpoint {
+        name: (*name).to_owned(),
+        address: IpAddr::from([192, 0, 2, 1]),
+        port: 80,
+        weight: 100,
+        zone: None,
+        source: "file /x".into(),
+    };
+    let backend = |(name, servers): &(&str, &[&str])| {
+        ((*name).to_owned(), servers.iter().map(server).collect())
+    };
+    Endpoints {
+        backends: of.iter().map(backend).collect(),
+        services: Vec::new(),
+    }
+}
+
+#[test]
+fn a_backend_without_servers_is_no_difference() {
+    assert!(is_same(&endpoints(&[]), &endpoints(&[("app", &[])])));
+    assert!(!is_same(&endpoints(&[]), &endpoints(&[("app", &["a"])])));
+}
+
+#[test]
+fn a_change_is_described_by_what_came_and_went() {
+    let before = endpoints(&[("app", &["a", "b"]), ("same", &["x"])]);
+    let after = endpoints(&[("app", &["b", "c", "d"]), ("same", &["x"])]);
+    assert_eq!(difference(&before, &after), "app +2 -1");
+    let names: Vec<_> = (0..8).map(|number| format!("b{number}")).collect();
+    let many: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), &["x"][..]))
+        .collect();
+    let words = difference(&endpoints(&[]), &endpoints(&many));
+    assert!(words.ends_with("b4 +1 -0 and 3 more"), "{words}");
+}

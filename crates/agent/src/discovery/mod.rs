@@ -1,0 +1,18 @@
+//! Discovery on this node: where it leads, the loop that asks the sources and writes what they come to; on every node
+//! that has a Docker engine, the loop that tells the leader of its containers.
+//!
+//! What is asked and what is believed is `hafleet-discovery`'s to decide. Here is what that needs of the fleet: the spec,
+//! the endpoints as they are, somebody who leads, and the writes.
+
+mod board;
+mod certificates;
+mod containers;
+mod launch;
+mod leading;
+mod message;
+
+pub(crate) use board::{Board, Confirmed, Request, Unconfirmed};
+pub(crate) use containers::{ContainersLoop, PACE as CONTAINERS_PACE};
+pub(crate) use launch::Launcher;
+pub(crate) use leading::{DiscoveryLoop, PACE};
+pub(crate) use message::answer_of;
