@@ -83,9 +83,9 @@ impl Warming {
         due
     }
 
-    /// Whether the weight of `target` grows by itself.
-    pub(crate) fn has(&self, target: &Target) -> bool {
-        self.0.contains_key(target)
+    /// Whether the weight of `server` grows by itself.
+    pub(crate) fn has(&self, server: &RenderedServer) -> bool {
+        !self.is_empty() && self.0.contains_key(&Target::of(server))
     }
 
     /// Whether there are none.

@@ -6,7 +6,7 @@ use hafleet_model::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
-use crate::render::{Rendered, Skeleton};
+use crate::render::{Rendered, RenderedServer, Skeleton};
 use crate::runtime::AdminState;
 
 /// The configuration that a process was brought to.
@@ -54,8 +54,11 @@ impl Known {
     }
 
     /// The admin state that was asked of a server.
-    pub(crate) fn admin(&self, target: &Target) -> AdminState {
-        let asked = self.admin.get(&target.to_string());
+    pub(crate) fn admin(&self, server: &RenderedServer) -> AdminState {
+        if self.admin.is_empty() {
+            return AdminState::Ready;
+        }
+        let asked = self.admin.get(&Target::of(server).to_string());
         asked.copied().unwrap_or_default()
     }
 

@@ -43,11 +43,14 @@ pub(super) fn compare(
         }
     }
     for server in wanted.servers() {
+        let Some(limit) = server.maxconn else {
+            continue;
+        };
         let target = Target::of(server);
-        let now = running.server_limits.get(&target).copied();
-        if let (Some(limit), Some(now)) = (server.maxconn, now)
-            && limit != now
-        {
+        let Some(now) = running.server_limits.get(&target).copied() else {
+            continue;
+        };
+        if limit != now {
             let words = format!("maxconn of {target} was changed from {limit} to {now}");
             draft.drift.push(words);
             draft.steps.push(Step::LimitServer {

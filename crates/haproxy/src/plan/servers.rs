@@ -24,11 +24,10 @@ pub(super) fn compare(
             match running.servers.get(&server.backend, &server.name) {
                 None => add(draft, running, server, form.is_some())?,
                 Some(state) if form == Some(server.form.as_str()) => {
-                    let target = Target::of(server);
                     let before = Before {
                         is_same,
-                        is_warming: running.warming.has(&target),
-                        admin: known.admin(&target),
+                        is_warming: running.warming.has(server),
+                        admin: known.admin(server),
                     };
                     change(draft, server, state, before);
                     checks.compare(draft, server, state)?;
