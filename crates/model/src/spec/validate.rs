@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 mod etcd;
+mod publication;
 mod sources;
 
 use super::{
@@ -31,6 +32,7 @@ pub(super) fn validate(spec: &Spec) -> Vec<Finding> {
     }
     check.discovery();
     check.etcd();
+    check.publication();
     check.names();
     check.binds();
     check.findings
