@@ -8,7 +8,7 @@ use crate::etcd::place::{place, short};
 const MAX_DOMAIN_BYTES: usize = 253;
 
 /// The longest beginning of a path, in bytes.
-const MAX_PATH_BYTES: usize = 1024;
+const MAX_PATH_BYTES: usize = 255;
 
 /// The longest name of a service, in bytes: those of its certificate and its frontend are a little longer.
 const MAX_NAME_BYTES: usize = 110;
