@@ -1,14 +1,18 @@
 //! The command line: every command and option, as clap reads them and as the manual page and completions show them.
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hafleet_identity::{PersonName, Role};
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::TimeSpan;
 use hafleet_model::{FleetName, NodeId, Revision};
+
+use crate::commands::update::UpdateArgs;
 
 /// Run a fleet of HAProxy load balancers as one.
 #[derive(Debug, Parser)]
@@ -22,9 +26,19 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub target: Target,
 
+    /// How to print the answer [default: table]. In `update`, the file to write.
+    #[arg(long, short, global = true, value_parser = OutputParser)]
+    pub output: Option<Output>,
+}
+
+impl Cli {
     /// How to print the answer.
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    pub(crate) fn format(&self) -> Format {
+        match self.output {
+            Some(Output::As(format)) => format,
+            Some(Output::To(_)) | None => Format::Table,
+        }
+    }
 }
 
 const EXIT_STATUS: &str = "\
@@ -51,6 +65,41 @@ pub(crate) struct Target {
     /// How long a call may take
     #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
+}
+
+/// What `--output` means. Scripts that `update` replaces have it for the file that they write, and so has `update`; behind
+/// it, whatever is given is a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// How the answer is printed.
+    As(Format),
+    /// The file that `update` writes.
+    To(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+struct OutputParser;
+
+impl TypedValueParser for OutputParser {
+    type Value = Output;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Output, clap::Error> {
+        if command.get_name() == "update" {
+            return Ok(Output::To(value.into()));
+        }
+        let formats = EnumValueParser::<Format>::new();
+        formats.parse_ref(command, argument, value).map(Output::As)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let formats = Format::value_variants().iter();
+        Some(Box::new(formats.filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 /// How an answer is printed.
@@ -98,6 +147,8 @@ pub(crate) enum Command {
     Sources(SourcesArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
+    /// Without a fleet: render a template with the instances of EC2's security groups, and reload HAProxy
+    Update(UpdateArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -360,7 +411,7 @@ pub(crate) struct RenderArgs {
 }
 
 /// A time such as 30s or 500ms.
-fn duration(text: &str) -> Result<Duration, hafleet_model::spec::TimeSpanError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, hafleet_model::spec::TimeSpanError> {
     text.parse().map(TimeSpan::duration)
 }
 
@@ -384,6 +435,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn output_is_the_file_of_an_update_and_else_the_format() {
+        let parse = |words: &[&str]| Cli::try_parse_from(words);
+        let cli = parse(&["hafleet", "nodes", "--output", "json"]).unwrap();
+        assert_eq!(cli.format(), Format::Json);
+        let update = ["hafleet", "update", "--security-group", "a", "b"];
+        let cli = parse(&[&update[..], &["--output", "json"]].concat()).unwrap();
+        assert_eq!(cli.output, Some(Output::To("json".into())));
+        assert_eq!(cli.format(), Format::Table);
+        let cli = parse(&[&["hafleet", "-o", "json"], &update[1..]].concat()).unwrap();
+        assert_eq!(cli.format(), Format::Json);
+        assert!(parse(&["hafleet", "nodes", "--output", "x.cfg"]).is_err());
     }
 
     #[test]

@@ -16,14 +16,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Cli, Command, NodeCommand, SpecCommand};
+use crate::args::{Cli, Command, NodeCommand, Output, SpecCommand};
 use crate::failure::Failure;
 use crate::print::Printer;
 
 fn main() -> ExitCode {
     hafleet_identity::install_default_provider();
     let cli = Cli::parse();
-    let printer = Printer::new(cli.output);
+    let printer = Printer::new(cli.format());
     let outcome = match &cli.command {
         Command::Agent(args) => return commands::agent::run(args, printer),
         _ => tokio::runtime::Builder::new_multi_thread()
@@ -65,6 +65,14 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Certificate(command) => commands::certificate::run(command, target, printer).await,
         Command::Sources(args) => commands::sources::run(args.command, target, printer).await,
         Command::Render(args) => commands::check::render(&args, target, printer).await,
+        Command::Update(args) => {
+            let output = match &cli.output {
+                Some(Output::To(file)) => Some(file.as_path()),
+                _ => None,
+            };
+            let update = commands::update::run(&args, output, target.timeout, printer);
+            Box::pin(update).await
+        }
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(dir.as_deref()),
     }

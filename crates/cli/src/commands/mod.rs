@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod sources;
 pub(crate) mod spec;
 pub(crate) mod status;
+pub(crate) mod update;
 
 use std::io::Read as _;
 use std::path::Path;
