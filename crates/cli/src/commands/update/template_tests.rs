@@ -77,7 +77,7 @@ fn no_tag_writes_a_line() {
         "{{ instances[0].tags.a is defined }} {{ instances[0].tags.b | quote }}",
         vec![instance(1, &tags)],
     );
-    assert_eq!(text.unwrap(), r"false 'it'\''s two'");
+    assert_eq!(text.unwrap(), r"False 'it'\''s two'");
 }
 
 #[test]
