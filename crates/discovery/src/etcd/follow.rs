@@ -28,12 +28,6 @@ pub(super) struct Follower {
     meaning: Meaning,
 }
 
-/// Why following ended without an error.
-enum Ended {
-    /// The keys have to be read anew: their history is compacted, or they are others than the watch told of.
-    Stale,
-}
-
 /// What a watching source waits for.
 enum Event {
     /// The watch said something.
@@ -49,7 +43,9 @@ struct Speech<'a> {
     answers: &'a Answers,
     last: Option<Answer>,
     at: Instant,
-    /// How long it took to find the words.
+    /// When the keys' meaning was last looked for, whether or not it was said.
+    looked: Instant,
+    /// How long that took.
     effort: Duration,
 }
 
@@ -99,7 +95,7 @@ impl Follower {
         let mut speech = Speech::new(answers);
         loop {
             match self.read_and_watch(&member, &mut speech, retry).await {
-                Ok(Ended::Stale) => {
+                Ok(()) => {
                     tracing::debug!(
                         prefix = self.prefix,
                         "the watch of etcd is stale: reading anew"
@@ -113,22 +109,24 @@ impl Follower {
         }
     }
 
+    /// Ends without an error when the keys have to be read anew: their history is compacted, or they are others than the
+    /// watch told of.
     async fn read_and_watch(
         &self,
         member: &Member,
         speech: &mut Speech<'_>,
         retry: &mut Retry,
-    ) -> Result<Ended, SourceError> {
+    ) -> Result<(), SourceError> {
         let prefix = self.prefix.as_str();
         let mut keys = member.within(read::all(member, prefix)).await?;
-        self.say(speech, &keys, false);
+        self.say(speech, &keys, true);
         let mut watch = member.within(self.watch(member, keys.revision())).await?;
         let mut is_changed = false;
         let mut count = Box::pin(self.count(member, speech.at));
         loop {
             let event = tokio::select! {
                 message = watch.message() => Event::Watched(message),
-                () = sleep_until(speech.at + speech.pause()), if is_changed => Event::Gathered,
+                () = sleep_until(speech.next_look()), if is_changed => Event::Gathered,
                 counted = &mut count => Event::Counted(counted),
             };
             match event {
@@ -154,7 +152,7 @@ impl Follower {
                 Event::Counted(counted) => {
                     let (found, revision) = counted?;
                     if found != keys.len() || revision < keys.revision() {
-                        return Ok(Ended::Stale);
+                        return Ok(());
                     }
                     retry.well();
                     is_changed = false;
@@ -189,7 +187,8 @@ impl Follower {
     fn say(&self, speech: &mut Speech<'_>, keys: &Keys, is_due: bool) -> bool {
         let began = Instant::now();
         let answer = (self.meaning)(&self.prefix, keys);
-        speech.effort = began.elapsed();
+        speech.looked = Instant::now();
+        speech.effort = speech.looked - began;
         if !is_due && speech.last.as_ref() == Some(&answer) {
             return false;
         }
@@ -202,17 +201,19 @@ impl Follower {
 
 impl<'a> Speech<'a> {
     fn new(answers: &'a Answers) -> Self {
+        let now = Instant::now();
         Self {
             answers,
             last: None,
-            at: Instant::now(),
+            at: now,
+            looked: now,
             effort: Duration::ZERO,
         }
     }
 
-    /// How soon after the last words the next ones may come. Finding them takes a tenth of the time at most.
-    fn pause(&self) -> Duration {
-        GATHERED.max(self.effort * 9)
+    /// When to look for the meaning of changes, at the soonest. It takes a tenth of the time at most.
+    fn next_look(&self) -> Instant {
+        self.looked + GATHERED.max(self.effort * 9)
     }
 }
 
@@ -230,10 +231,10 @@ fn apply(keys: &mut Keys, prefix: &str, response: &WatchResponse) -> bool {
     is_changed
 }
 
-/// The member does not go on with the watch.
-fn canceled(member: &Member, response: &WatchResponse) -> Result<Ended, SourceError> {
+/// The member does not go on with the watch: for the keys' history is compacted, or else an error.
+fn canceled(member: &Member, response: &WatchResponse) -> Result<(), SourceError> {
     if response.compact_revision() > 0 {
-        return Ok(Ended::Stale);
+        return Ok(());
     }
     Err(SourceError::Refused {
         what: format!("etcd at {}", member.url),
