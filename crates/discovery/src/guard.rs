@@ -77,7 +77,7 @@ pub enum Reason {
 #[derive(Debug, Clone)]
 pub struct Guard<K: Ord> {
     limits: Limits,
-    /// What was there when the present interval began: what goes within it goes at once.
+    /// What was there when the present interval began, and what came since: what goes within it goes at once.
     baseline: Option<(Instant, BTreeSet<K>)>,
     /// How many polls in a row lack it, for each thing that is kept.
     absent: BTreeMap<K, u32>,
@@ -172,12 +172,11 @@ impl<K: Ord + Clone> Guard<K> {
                 self.returns.entry(key.clone()).or_default().push_back(now);
             }
         }
-        let is_over = self
-            .baseline
-            .as_ref()
-            .is_none_or(|(since, _)| now.duration_since(*since) >= self.limits.interval);
-        if is_over {
-            self.baseline = Some((now, present.clone()));
+        match &mut self.baseline {
+            Some((since, there)) if now.duration_since(*since) < self.limits.interval => {
+                there.extend(present.iter().cloned());
+            }
+            _ => self.baseline = Some((now, present.clone())),
         }
     }
 

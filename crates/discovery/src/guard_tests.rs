@@ -56,6 +56,15 @@ fn what_appears_and_a_little_that_goes_are_believed_at_once() {
 }
 
 #[test]
+fn what_has_just_come_does_not_go_all_at_once() {
+    let mut scene = Scene::new("");
+    assert_eq!(scene.say("abcd"), ("abcd".into(), None));
+    scene.now += INTERVAL / 2;
+    let shrink = Reason::Shrink { going: 3, of: 4 };
+    assert_eq!(scene.say("a"), ("abcd".into(), Some(shrink)));
+}
+
+#[test]
 fn an_empty_answer_is_believed_when_it_has_come_three_times_in_a_row() {
     let mut scene = Scene::new("a");
     for _ in 0..2 {
