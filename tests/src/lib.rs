@@ -12,6 +12,7 @@
 //! - [`backend`], [`request`], [`load`], [`kept`]: servers, single requests, requests at a steady rate, and clients
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
+//! - [`listed`]: servers that a source finds in a file.
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
@@ -37,6 +38,7 @@ pub mod delay;
 pub mod demo;
 pub mod fleet;
 pub mod kept;
+pub mod listed;
 pub mod load;
 pub mod machine;
 pub mod namespace;

@@ -125,14 +125,16 @@ impl Cloud {
         )
     }
 
-    /// Makes an Auto Scaling group of so many instances; their ids.
+    /// Makes an Auto Scaling group of so many instances, in a security group of the same name; their ids.
     pub fn add_auto_scaling_group(&self, name: &str, instances: u32) -> Vec<String> {
         let size = instances.to_string();
+        let security_group = self.add_group(name);
         let launch = [
             ("Action", "CreateLaunchConfiguration"),
             ("LaunchConfigurationName", name),
             ("ImageId", IMAGE),
             ("InstanceType", "t2.micro"),
+            ("SecurityGroups.member.1", &security_group),
         ];
         self.moto.call(REGION, "autoscaling", &launch);
         let zone = format!("{REGION}a");

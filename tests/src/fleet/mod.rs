@@ -4,6 +4,7 @@
 
 mod builder;
 mod faults;
+mod found;
 mod state;
 
 use std::net::Ipv4Addr;
