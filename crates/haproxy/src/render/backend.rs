@@ -1,12 +1,14 @@
 //! A backend's section: how to choose a server, how to tell that one works, and the servers by name.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hafleet_model::Digest;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::{Backend, Cookie, HealthCheck, HealthCheckType};
 
 use super::lines::{Line, Lines};
 use super::server::{RenderedServer, Traits, server};
-use super::{expect_name, process};
+use super::{expect_name, process, strip};
 
 /// A backend as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) struct Context<'a> {
     pub(super) has_agent_check: bool,
     /// Whether the defaults have a raw `default-server`.
     pub(super) has_default_server: bool,
+    /// The lengths of the prefixes that routes take off, by backend.
+    pub(super) stripped: &'a BTreeMap<&'a str, BTreeSet<usize>>,
 }
 
 /// Writes the section of `backend`, which stands at `path` in the spec, and returns what was written.
@@ -57,6 +61,14 @@ pub(super) fn backend(
     if let Some(check) = &backend.health_check {
         let path = format!("{path}.health_check");
         health_check(lines, &path, check, is_check_apart(backend, context));
+    }
+    for length in context
+        .stripped
+        .get(backend.name.as_str())
+        .into_iter()
+        .flatten()
+    {
+        strip::take_off(lines, path, *length);
     }
     process::raw(lines, path, &backend.raw);
 

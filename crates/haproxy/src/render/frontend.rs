@@ -14,7 +14,7 @@ use hafleet_model::spec::{
 use super::condition::{Condition, remember_host};
 use super::lines::{Line, Lines};
 use super::routes::{self, RenderedMap};
-use super::{Families, expect_name, process};
+use super::{Families, expect_name, process, strip};
 use crate::certificates::Held;
 
 /// Where a frontend is rendered for.
@@ -90,6 +90,10 @@ fn routes(
         expect_name(lines, &format!("{}.backend", origin(index)), &item.backend);
         let (host, prefix) = (item.host.as_deref(), item.path_prefix.as_deref());
         Condition::new(lines, &origin(index), host, prefix);
+        if strip::length(item).is_some() && !place.backends.contains(item.backend.as_str()) {
+            let message = "only a backend of the spec can have a prefix taken off: define it under `backends`";
+            lines.fault(&format!("{}.strip_prefix", origin(index)), message);
+        }
     }
     let maps = match frontend.mode {
         Mode::Http if !frontend.routes.is_empty() => routes::maps(&frontend.name, &frontend.routes),
@@ -113,16 +117,24 @@ fn routes(
         let line = lines.line(&origin(index), "use_backend");
         line.word(&item.backend).fixed("if FALSE").end();
     }
-    look_up(lines, &path, &maps);
+    let is_stripping = frontend
+        .routes
+        .iter()
+        .any(|item| strip::length(item).is_some());
+    look_up(lines, &path, &maps, is_stripping);
     maps.into()
 }
 
 /// Writes the look-ups: by host name, by wildcard, and for any host. All three find a group, and the longest prefix in it.
-fn look_up(lines: &mut Lines, path: &str, maps: &[RenderedMap; 3]) {
+fn look_up(lines: &mut Lines, path: &str, maps: &[RenderedMap; 3], is_stripping: bool) {
     let [paths, wildcards, hosts] = maps.each_ref().map(RenderedMap::file_name);
     let found = |line: Line<'_>| line.fixed("-m found }").end();
+    let use_found = match is_stripping {
+        false => "use_backend %[var(txn.hafleet_backend)] if",
+        true => "use_backend %[var(txn.hafleet_backend),word(1,/)] if",
+    };
     let line = lines
-        .line(path, "use_backend %[var(txn.hafleet_backend)] if")
+        .line(path, use_found)
         .fixed("{ path,concat(/),set-var(txn.hafleet_path) -m found } {")
         .map_lookup(
             "var(txn.hafleet_host),map_str(",
@@ -135,26 +147,22 @@ fn look_up(lines: &mut Lines, path: &str, maps: &[RenderedMap; 3]) {
         "),set-var(txn.hafleet_backend)",
     );
     found(line);
-    let line = lines
-        .line(path, "use_backend %[var(txn.hafleet_backend)] if {")
-        .map_lookup(
-            "var(txn.hafleet_host),map_end(",
-            &wildcards,
-            "),concat(,txn.hafleet_path),set-var(txn.hafleet_route)",
-        );
+    let line = lines.line(path, use_found).fixed("{").map_lookup(
+        "var(txn.hafleet_host),map_end(",
+        &wildcards,
+        "),concat(,txn.hafleet_path),set-var(txn.hafleet_route)",
+    );
     let line = line.fixed("-m found } {").map_lookup(
         "var(txn.hafleet_route),map_beg(",
         &paths,
         "),set-var(txn.hafleet_backend)",
     );
     found(line);
-    let line = lines
-        .line(path, "use_backend %[var(txn.hafleet_backend)] if {")
-        .map_lookup(
-            "var(txn.hafleet_path),map_beg(",
-            &paths,
-            "),set-var(txn.hafleet_backend)",
-        );
+    let line = lines.line(path, use_found).fixed("{").map_lookup(
+        "var(txn.hafleet_path),map_beg(",
+        &paths,
+        "),set-var(txn.hafleet_backend)",
+    );
     found(line);
 }
 
@@ -247,5 +255,5 @@ fn route(lines: &mut Lines, path: &str, route: &Route) {
     );
     let line = lines.line(path, "use_backend").word(&route.backend);
     let line = line.flag("if", !condition.is_always());
-    condition.append(line).end();
+    strip::note(condition.append(line), route).end();
 }

@@ -18,6 +18,7 @@ mod quote;
 mod routes;
 mod server;
 mod skeleton;
+mod strip;
 mod template;
 
 use std::borrow::Cow;
@@ -289,6 +290,7 @@ fn render_text(
         let path = format!("frontends[{index}]");
         maps.extend(frontend::frontend(&mut lines, &path, item, place));
     }
+    let stripped = strip::lengths(&spec.frontends);
     let mut backends = Vec::new();
     let has_agent = |raw: &[String]| raw.iter().any(|line| line.contains("agent-"));
     let is_agent_default = has_agent(&spec.defaults.raw);
@@ -301,6 +303,7 @@ fn render_text(
             node,
             has_agent_check: is_agent_default || has_agent(&item.raw),
             has_default_server,
+            stripped: &stripped,
         };
         let path = format!("backends[{index}]");
         backends.push(backend::backend(&mut lines, &path, item, context));

@@ -12,12 +12,17 @@
 //!   specific one's table as well, and so keeps its precedence.
 //!
 //! That last case can multiply entries. Beyond [`MAX_ENTRIES`] the routes stay rules, one a line.
+//!
+//! A route that takes its prefix off the path has the prefix's length after its backend's name, as `api/4`
+//! ([`super::strip`]): what a look-up finds says both.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hafleet_model::spec::Route;
 
 use super::condition::{HostPattern, normal_host, normal_prefix};
+use super::strip;
 
 /// The most entries that routes of one frontend may become.
 const MAX_ENTRIES: usize = 100_000;
@@ -53,7 +58,8 @@ impl RenderedMap {
 struct Rule<'a> {
     host: Option<HostPattern>,
     prefix: String,
-    backend: &'a str,
+    /// Where it leads: a backend, and what becomes of the path.
+    target: Cow<'a, str>,
 }
 
 /// The maps of `routes` of the frontend `name`: of host names, of wildcards, and of paths. None when they would be too large.
@@ -88,7 +94,7 @@ fn compile(routes: &[Route], max_entries: usize) -> Option<Tables> {
                 .path_prefix
                 .as_deref()
                 .map_or("/".to_owned(), normal_prefix),
-            backend: &route.backend,
+            target: strip::target(route),
         })
         .collect();
     let mut of_host: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -175,7 +181,7 @@ fn table(
             .any(|(at, _)| taken.contains(&rule.prefix[..=at]));
         if !is_covered {
             taken.insert(rule.prefix.as_str());
-            entries.push((format!("{group}{}", rule.prefix), rule.backend.to_owned()));
+            entries.push((format!("{group}{}", rule.prefix), rule.target.to_string()));
         }
     }
 }

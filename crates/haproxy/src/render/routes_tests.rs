@@ -12,7 +12,7 @@ fn route(host: Option<&str>, prefix: Option<&str>, backend: &str) -> Route {
 }
 
 /// Who serves a request, as the spec says it: the first route that matches.
-fn first<'r>(routes: &'r [Route], host: &str, path: &str) -> Option<&'r str> {
+fn first(routes: &[Route], host: &str, path: &str) -> Option<String> {
     let is_host = |route: &Route| match route.host.as_deref().map(normal_host) {
         None => true,
         Some(HostPattern::Exact(name)) => name == host,
@@ -26,7 +26,7 @@ fn first<'r>(routes: &'r [Route], host: &str, path: &str) -> Option<&'r str> {
         format!("{path}/").starts_with(&prefix)
     };
     let found = routes.iter().find(|route| is_host(route) && is_path(route));
-    found.map(|route| route.backend.as_str())
+    found.map(|route| strip::target(route).into_owned())
 }
 
 /// Who serves it as HAProxy finds it in the maps.
@@ -88,6 +88,19 @@ fn a_general_route_that_stands_first_keeps_its_precedence() {
     assert!(compile(&routes, 2).is_none(), "too many stay rules");
 }
 
+#[test]
+fn what_is_found_says_how_much_of_the_path_to_take_off() {
+    let stripped = |prefix: &str| Route {
+        strip_prefix: true,
+        ..route(None, Some(prefix), "api")
+    };
+    let routes = [stripped("/api/"), stripped("/")];
+    let tables = compile(&routes, 100).unwrap();
+    let found = |path| looked_up(&tables, "a.com", path);
+    assert_eq!(found("/api/x").as_deref(), Some("api/4"));
+    assert_eq!(found("/x").as_deref(), Some("api"), "nothing to take off");
+}
+
 fn any_route() -> impl Strategy<Value = Route> {
     let host = prop::option::of(prop::sample::select(vec![
         "a.b.c", "b.c", "x.b.c", "A.c", "*.b.c", "*.c", "*.x.b.c",
@@ -95,8 +108,10 @@ fn any_route() -> impl Strategy<Value = Route> {
     let path = prop::option::of(prop::sample::select(vec![
         "/", "/p", "/p/", "/p/q", "/p/q/r", "/pq", "/z",
     ]));
-    (host, path, 0..4_u8)
-        .prop_map(|(host, path, backend)| route(host, path, &format!("b{backend}")))
+    (host, path, 0..4_u8, any::<bool>()).prop_map(|(host, path, backend, strip_prefix)| Route {
+        strip_prefix,
+        ..route(host, path, &format!("b{backend}"))
+    })
 }
 
 proptest! {
@@ -107,7 +122,7 @@ proptest! {
         for host in ["a.b.c", "b.c", "x.b.c", "y.x.b.c", "a.c", "q.c", "other", ""] {
             for path in ["/", "/p", "/p/", "/p/q", "/p/q/r/s", "/pq", "/z/p", "/n"] {
                 let (expected, found) = (first(&routes, host, path), looked_up(&tables, host, path));
-                prop_assert_eq!(found.as_deref(), expected, "{} {} {:?}", host, path, tables);
+                prop_assert_eq!(&found, &expected, "{} {} {:?}", host, path, tables);
             }
         }
     }

@@ -18,5 +18,6 @@ mod reloading;
 mod routing;
 mod sandbox;
 mod services;
+mod stripping;
 mod web;
 mod window;
