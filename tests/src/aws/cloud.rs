@@ -1,5 +1,7 @@
 //! moto behind a gate, and the few words that most tests need.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::gate::{Fault, Gate};
 use super::moto::{Moto, texts};
 
@@ -22,8 +24,16 @@ impl Cloud {
     /// # Panics
     /// When moto does not start.
     pub fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same, to be reached at `address`.
+    ///
+    /// # Panics
+    /// When moto does not start, or that is no address of this place.
+    pub fn start_at(address: IpAddr) -> Self {
         let moto = Moto::start();
-        let gate = Gate::before(moto.address());
+        let gate = Gate::at(address, moto.address());
         Self { moto, gate }
     }
 

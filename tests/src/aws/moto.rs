@@ -11,6 +11,14 @@ use super::http::{self, Message};
 /// Who calls without a role: any key of this length is one of moto's first account.
 pub const KEY: &str = "AKIAHAFLEETTESTS0000";
 
+/// moto's server, for as long as somebody holds the other end of its standard input: a test that is killed leaves none.
+const SERVER: &str = "\
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from moto.server import main
+main(['-H', '127.0.0.1', '-p', '0'])
+";
+
 /// A running moto. It goes when it is dropped.
 #[derive(Debug)]
 pub struct Moto {
@@ -26,9 +34,9 @@ impl Moto {
     pub fn start() -> Self {
         let python = python();
         let mut child = Command::new(&python)
-            .args(["-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
+            .args(["-u", "-c", SERVER])
             .env("MOTO_ALLOW_NONEXISTENT_REGION", "true")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -40,7 +48,7 @@ impl Moto {
             let length = words.read_line(&mut line).expect("what moto says is text");
             assert!(
                 length > 0,
-                "{} -m moto.server ended (`make test-tools` installs moto):\n{said}",
+                "moto did not start with {} (`make test-tools` installs it):\n{said}",
                 python.display()
             );
             if let Some((_, address)) = line.split_once("Running on http://") {
