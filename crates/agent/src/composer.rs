@@ -211,3 +211,7 @@ impl Composer {
         effective_spec(spec, &found.endpoints, zone)
     }
 }
+
+#[cfg(test)]
+#[path = "composer_tests.rs"]
+mod tests;
