@@ -2,7 +2,7 @@
 
 use crate::watcher::{Watcher, has};
 use crate::world::{SETTINGS, World, start};
-use crate::worlds::{DnsWorld, DockerWorld, FileWorld};
+use crate::worlds::{DnsWorld, DockerWorld, Ec2World, EtcdWorld, FileWorld};
 
 /// Makes a module of tests for each kind of source: each test is a function of this module over its world.
 macro_rules! contract {
@@ -37,7 +37,7 @@ contract!(
         an_answer_is_whole_or_an_error,
         something_is_said_at_least_each_interval,
         it_ends_when_it_is_told_to,
-    ] for file: FileWorld, dns: DnsWorld, docker: DockerWorld,
+    ] for file: FileWorld, dns: DnsWorld, docker: DockerWorld, etcd: EtcdWorld, ec2: Ec2World,
 );
 
 async fn the_first_answer_is_whole<W: World>(mut world: W) {

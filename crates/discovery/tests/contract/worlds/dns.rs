@@ -37,6 +37,8 @@ pub(crate) enum Mood {
     Slow(Duration),
     /// It lets so many questions of one hundred by UDP pass without an answer.
     Dropping(usize),
+    /// It fails when asked for this name.
+    FailingAt(&'static str),
     /// It says that it knows a server that knows.
     Referring,
 }
@@ -65,10 +67,20 @@ impl DnsWorld {
         record: DnsRecord,
         settings: SourceSettings,
     ) -> DnsSource {
+        Self::asking_these(&[self.address], name, record, settings)
+    }
+
+    /// The same with several to ask.
+    pub(crate) fn asking_these(
+        servers: &[SocketAddr],
+        name: &str,
+        record: DnsRecord,
+        settings: SourceSettings,
+    ) -> DnsSource {
         let query = DnsQuery {
             name: name.to_owned(),
             record,
-            resolvers: [Resolver(self.address)].into(),
+            resolvers: servers.iter().copied().map(Resolver).collect(),
         };
         DnsSource::new(query, settings)
     }
@@ -88,8 +100,11 @@ impl DnsWorld {
         let name = Name::from_ascii(name).unwrap();
         let mut zone = self.zone.lock().unwrap();
         let kind = data.first().map(RData::record_type);
+        // An alias is all that there is of its name (RFC 1034, section 3.6.2).
+        let stays =
+            |old| kind.is_some_and(|kind| ![kind, old].contains(&RecordType::CNAME) && kind != old);
         zone.records
-            .retain(|(owner, old), _| *owner != name || kind.is_some_and(|kind| kind != *old));
+            .retain(|(owner, old), _| *owner != name || stays(*old));
         let records = data
             .into_iter()
             .map(|data| Record::from_rdata(name.clone(), ttl, data));
@@ -252,13 +267,17 @@ impl RequestHandler for Handler {
         let query = request.request_info().unwrap().query;
         let name = Name::from(query.name());
         let (answers, exists) = self.look_up(&name, query.query_type());
+        if matches!(mood, Mood::FailingAt(failing) if name.to_ascii() == failing) {
+            metadata.response_code = ResponseCode::ServFail;
+        }
         let (answers, authority) = match mood {
             Mood::Referring => (Vec::new(), vec![referral()]),
-            Mood::Saying(_) => (Vec::new(), Vec::new()),
+            _ if metadata.response_code != ResponseCode::NoError => (Vec::new(), Vec::new()),
             _ if answers.is_empty() => (answers, vec![start_of_authority()]),
             _ => (answers, Vec::new()),
         };
-        if answers.is_empty() && !exists && mood == Mood::Well {
+        let is_well = metadata.response_code == ResponseCode::NoError;
+        if answers.is_empty() && !exists && is_well && mood != Mood::Referring {
             metadata.response_code = ResponseCode::NXDomain;
         }
         // It takes as much by UDP as is asked for, at most what resolvers ask for by default.

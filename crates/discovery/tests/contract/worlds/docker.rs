@@ -4,14 +4,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_discovery::docker::{DockerEngine, DockerSource};
 use hafleet_discovery::{Source, SourceSettings};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep};
 
-use crate::world::{World, until};
+use crate::world::{DEADLINE, World};
 
 /// So many engines run at once: each is some processes, and every container some more.
 static TURNS: Semaphore = Semaphore::const_new(2);
@@ -30,6 +32,10 @@ int main(int count, char **words) {
 }
 "#;
 
+/// The health check of the image `checked`: it is well while there is a certain file.
+const CHECKED: &str =
+    r#"HEALTHCHECK --interval=1s --timeout=5s --retries=1 CMD ["/wait", "/flags/well"]"#;
+
 /// An engine. It keeps its containers while it is down itself, unless it is told otherwise.
 pub(crate) struct DockerWorld {
     home: TempDir,
@@ -43,6 +49,11 @@ impl DockerWorld {
     /// The engine's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.path().join("docker.sock")
+    }
+
+    /// A directory of its own.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// An engine whose containers end with it.
@@ -64,15 +75,7 @@ impl DockerWorld {
             _turn: turn,
         };
         world.launch();
-        if !world.is_up_in_time().await {
-            let log = std::fs::read_to_string(world.home.path().join("log"));
-            let last = log.unwrap_or_default();
-            let last = last.lines().rev().find(|line| line.contains("failed"));
-            return Err(format!(
-                "dockerd does not start: {}",
-                last.unwrap_or("no reason in its log")
-            ));
-        }
+        world.up().await?;
         world.import(&image)?;
         Ok(world)
     }
@@ -90,14 +93,14 @@ impl DockerWorld {
         command.args(words).output().unwrap()
     }
 
-    /// Starts a container with these labels and other words for `docker run`.
-    pub(crate) fn run(&self, name: &str, labels: &[&str], words: &[&str]) {
+    /// Starts a container of an image, `test` or `checked`, with these labels and other words for `docker run`.
+    pub(crate) fn run(&self, name: &str, labels: &[&str], words: &[&str], image: &str) {
         let mut all = vec!["run", "--detach", "--name", name];
         for label in labels {
             all.extend(["--label", label]);
         }
         all.extend(words);
-        all.push("test");
+        all.push(image);
         self.docker(&all);
     }
 
@@ -105,21 +108,16 @@ impl DockerWorld {
         let path = self.home.path().join("image.tar");
         std::fs::write(&path, image).unwrap();
         let path = path.to_string_lossy().into_owned();
-        let words = [
-            "import",
-            "--change",
-            "ENTRYPOINT [\"/wait\"]",
-            &path,
-            "test",
-        ];
-        let output = self.try_docker(&words);
-        if output.status.success() {
-            return Ok(());
+        for (name, change) in [("test", "LABEL checked=no"), ("checked", CHECKED)] {
+            let entry = "ENTRYPOINT [\"/wait\"]";
+            let words = ["import", "--change", entry, "--change", change, &path, name];
+            let output = self.try_docker(&words);
+            if !output.status.success() {
+                let errors = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("docker import: {errors}"));
+            }
         }
-        Err(format!(
-            "docker import: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ))
+        Ok(())
     }
 
     /// Runs a program inside the engine's namespaces.
@@ -156,30 +154,48 @@ impl DockerWorld {
         std::thread::spawn(move || dockerd.wait());
     }
 
-    async fn is_up_in_time(&mut self) -> bool {
-        let mut is_up = false;
-        let (socket, log) = (self.socket(), self.home.path().join("log"));
-        until("a Docker engine that runs or says why not", async || {
-            is_up = docker(&socket)
+    /// Waits until it can be used. An error is the last that it said.
+    async fn up(&self) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if docker(&self.socket())
                 .arg("version")
                 .output()
                 .unwrap()
                 .status
-                .success();
-            let log = std::fs::read_to_string(&log).unwrap_or_default();
-            is_up || log.contains("failed to start daemon")
-        })
-        .await;
-        is_up
+                .success()
+            {
+                return Ok(());
+            }
+            let log = std::fs::read_to_string(self.home.path().join("log")).unwrap();
+            if log.contains("failed to start daemon") || Instant::now() > deadline {
+                let last = log.lines().rev().take(5).collect::<Vec<_>>().join("; ");
+                return Err(format!("dockerd does not start: {last}"));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
+    /// Kills the engine and its containerd, which would end by itself but may be found alive by the next engine.
     fn kill_engine(&self) {
-        let pidfile = self.home.path().join("pid");
-        let pid = std::fs::read_to_string(&pidfile).unwrap();
-        let kill = format!("kill -9 {}", pid.trim());
-        let killed = self.inside("sh").args(["-c", &kill]).status().unwrap();
-        assert!(killed.success());
-        std::fs::remove_file(pidfile).unwrap();
+        let pidfiles = ["pid", "exec/containerd/containerd.pid"];
+        let pidfiles = pidfiles.map(|name| self.home.path().join(name));
+        let pids = pidfiles
+            .each_ref()
+            .map(|file| std::fs::read_to_string(file).unwrap());
+        let [engine, containerd] = pids.each_ref().map(|pid| pid.trim());
+        let kill = format!(
+            "kill -9 {engine} {containerd}; \
+             while kill -0 {engine} || kill -0 {containerd}; do sleep 0.02; done 2>/dev/null"
+        );
+        let killed = self
+            .inside("timeout")
+            .args(["60", "sh", "-c", &kill])
+            .status();
+        assert!(killed.unwrap().success());
+        for pidfile in pidfiles {
+            std::fs::remove_file(pidfile).unwrap();
+        }
     }
 }
 
@@ -307,7 +323,7 @@ impl World for DockerWorld {
 
     async fn add(&mut self, number: u8) {
         let labels = ["hafleet.backend=web", "hafleet.port=80"];
-        self.run(&format!("server-{number}"), &labels, &[]);
+        self.run(&format!("server-{number}"), &labels, &[], "test");
     }
 
     /// It is in one network more.
@@ -326,7 +342,7 @@ impl World for DockerWorld {
 
     async fn mend(&mut self) {
         self.launch();
-        assert!(self.is_up_in_time().await);
+        self.up().await.unwrap();
     }
 
     /// The engine dies and comes back before it is missed, or after.

@@ -2,8 +2,12 @@
 
 mod dns;
 mod docker;
+mod ec2;
+mod etcd;
 mod file;
 
 pub(crate) use dns::{DnsWorld, Mood};
 pub(crate) use docker::DockerWorld;
+pub(crate) use ec2::Ec2World;
+pub(crate) use etcd::EtcdWorld;
 pub(crate) use file::FileWorld;

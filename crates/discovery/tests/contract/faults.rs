@@ -1,1 +1,0 @@
-//! What only one kind of source can go through.
