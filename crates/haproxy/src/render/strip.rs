@@ -66,3 +66,7 @@ pub(super) fn take_off(lines: &mut Lines, path: &str, length: usize) {
         .word(format!("%[path,regsub(^.{{{length}}},)]"));
     is_meant(beginning, format!("{}:", length + 1));
 }
+
+#[cfg(test)]
+#[path = "strip_tests.rs"]
+mod tests;
