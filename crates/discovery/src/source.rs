@@ -1,4 +1,4 @@
-//! The contract of all sources. `tests/contract.rs` holds every one of them to it.
+//! The contract of all sources. `tests/contract` holds every one of them to it.
 
 use std::sync::Arc;
 use std::time::Duration;
