@@ -1,9 +1,10 @@
 //! What stands between AWS and who asks: it lets calls pass, counts them, or answers them with a fault.
 
 use std::io::{self, BufReader};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::http::{self, Message};
 
@@ -32,6 +33,17 @@ pub enum Fault {
     OtherPage,
 }
 
+/// One call that came through, or did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What was called, such as `DescribeInstances`.
+    pub action: String,
+    /// When all of it had come.
+    pub at: Instant,
+    /// How long it took until it was answered; none while it is not, and of those that never are.
+    pub answered_after: Option<Duration>,
+}
+
 /// The gate. It goes when it is dropped, with all its connections.
 #[derive(Debug)]
 pub struct Gate {
@@ -51,7 +63,7 @@ struct Shared {
 struct State {
     fault: Fault,
     is_over: bool,
-    actions: Vec<String>,
+    calls: Vec<Call>,
     connections: Vec<TcpStream>,
 }
 
@@ -61,12 +73,20 @@ impl Gate {
     /// # Panics
     /// When there is no port.
     pub fn before(behind: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        Self::at(Ipv4Addr::LOCALHOST.into(), behind)
+    }
+
+    /// The same at another address of where this runs.
+    ///
+    /// # Panics
+    /// When that is no address of this place.
+    pub fn at(address: IpAddr, behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
         let address = listener.local_addr().expect("a listener has an address");
         let state = State {
             fault: Fault::None,
             is_over: false,
-            actions: Vec::new(),
+            calls: Vec::new(),
             connections: Vec::new(),
         };
         let shared = Arc::new(Shared {
@@ -100,7 +120,13 @@ impl Gate {
 
     /// The actions that were called so far, such as `DescribeInstances`, in their order; those answered with faults too.
     pub fn actions(&self) -> Vec<String> {
-        self.shared.state().actions.clone()
+        let calls = self.calls();
+        calls.into_iter().map(|call| call.action).collect()
+    }
+
+    /// The same with their times.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.state().calls.clone()
     }
 
     /// How often `action` was called.
@@ -127,6 +153,22 @@ impl Drop for Gate {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder panics")
+    }
+
+    /// Notes a call that came; its number.
+    fn note(&self, action: String) -> usize {
+        let calls = &mut self.state().calls;
+        calls.push(Call {
+            action,
+            at: Instant::now(),
+            answered_after: None,
+        });
+        calls.len() - 1
+    }
+
+    fn note_answer(&self, number: usize) {
+        let call = &mut self.state().calls[number];
+        call.answered_after = Some(call.at.elapsed());
     }
 
     /// The fault of now; one that is [`Fault::Slow`] holds on to the caller. None when all is over.
@@ -172,7 +214,7 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> io::Result<()> {
         };
         let action = parameter("Action").unwrap_or_default();
         let is_auto_scaling = action.contains("AutoScaling");
-        shared.state().actions.push(action);
+        let call = shared.note(action);
         let is_later_page = parameter("NextToken").is_some();
         let pass = || http::exchange(shared.behind, &request);
         let Some(fault) = shared.fault() else {
@@ -208,6 +250,7 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> io::Result<()> {
             }
             _ => pass()?.write(&mut connection)?,
         }
+        shared.note_answer(call);
     }
     let _ = connection.shutdown(Shutdown::Both);
     Ok(())

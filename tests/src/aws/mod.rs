@@ -5,12 +5,15 @@
 //! - [`Moto`]: the program, with the calls that make and change what it holds.
 //! - [`Gate`]: what stands between it and who asks, and fails as told.
 //! - [`Cloud`]: both, and the few words that most tests need.
+//! - [`ManyInstances`]: more of them than moto can list in good time.
 
 mod cloud;
 mod gate;
 mod http;
+mod many;
 mod moto;
 
 pub use cloud::{Cloud, REGION};
-pub use gate::{Fault, Gate};
+pub use gate::{Call, Fault, Gate};
+pub use many::ManyInstances;
 pub use moto::{KEY, Moto};
