@@ -194,6 +194,7 @@ fn only_algorithms_that_haproxy_takes_are_let_through() {
     }
     for bad in [
         "uri depth x",
+        "uri depth 0",
         "hdr()",
         "hdr(a b)",
         "leastconn 1",

@@ -73,7 +73,9 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 /// being used, so only forms that are known to be good are let through.
 pub(super) fn http_balance(text: &str) -> Result<String, String> {
     let words: Vec<_> = text.split_ascii_whitespace().collect();
-    let is_number = |word: &str| (1..=4).contains(&word.len()) && word.parse::<u16>().is_ok();
+    let is_number = |word: &str| {
+        (1..=4).contains(&word.len()) && word.parse().is_ok_and(|number: u16| number > 0)
+    };
     let is_token = |word: &str| {
         (1..=64).contains(&word.len())
             && word
