@@ -96,21 +96,41 @@ type Match = (Option<String>, String);
 impl Taken {
     fn of(spec: &Spec) -> Self {
         let frontends = spec.frontends.iter();
-        let binds = frontends.clone().flat_map(|frontend| &frontend.binds);
+        let matches = frontends.clone().map(|frontend| {
+            let matches = frontend.routes.iter().map(match_of);
+            (frontend.name.clone(), matches.collect())
+        });
         let backends = spec.backends.iter().map(|backend| backend.name.clone());
-        Self {
+        let names = frontends.clone().map(|frontend| frontend.name.clone());
+        let binds = frontends.clone().flat_map(|frontend| &frontend.binds);
+        let mut taken = Self {
+            matches: matches.collect(),
+            names: names.chain(backends).collect(),
             ports: binds.map(|bind| bind.port).collect(),
-            names: frontends
-                .clone()
-                .map(|frontend| frontend.name.clone())
-                .chain(backends)
-                .collect(),
-            matches: frontends
-                .map(|frontend| {
-                    let matches = frontend.routes.iter().map(match_of);
-                    (frontend.name.clone(), matches.collect())
-                })
-                .collect(),
+        };
+        let raw = frontends.flat_map(|frontend| &frontend.raw);
+        raw.chain(&spec.raw).for_each(|text| taken.raw(text));
+        taken
+    }
+
+    /// Notes what raw text defines: names of sections, and ports of binds as far as they are plain numbers.
+    fn raw(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("frontend" | "backend" | "listen"), Some(name)) => {
+                    self.names.insert(name.to_owned());
+                }
+                (Some("bind"), Some(addresses)) => {
+                    let ports = addresses.split(',').filter_map(|address| {
+                        let (_, port) = address.rsplit_once(':')?;
+                        let (first, last) = port.split_once('-').unwrap_or((port, port));
+                        Some(first.parse::<u16>().ok()?..=last.parse().ok()?)
+                    });
+                    self.ports.extend(ports.flatten());
+                }
+                _ => {}
+            }
         }
     }
 

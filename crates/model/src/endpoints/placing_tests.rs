@@ -130,6 +130,23 @@ fn without_a_frontend_for_them_http_services_have_no_place() {
     assert_eq!(unplaced(&spec, &services).len(), 2);
 }
 
+#[test]
+fn what_raw_text_has_is_taken_too() {
+    let mut spec = spec();
+    spec.raw = Some("listen stats\n  bind 127.0.0.1:9000,[::1]:9100-9101 tfo\n".into());
+    spec.frontends[0].raw = vec!["bind :9200".into(), "bind abns@x".into()];
+    let services = [
+        http("stats", Some("s.test"), None),
+        tcp("a", 9000),
+        tcp("b", 9101),
+        tcp("c", 9200),
+        tcp("d", 9102),
+    ];
+    let unplaced = unplaced(&spec, &services);
+    let named: Vec<_> = unplaced.iter().map(|item| item.service.as_str()).collect();
+    assert_eq!(named, ["a", "b", "c", "stats"]);
+}
+
 proptest! {
     #[test]
     fn the_order_of_services_does_not_matter(
