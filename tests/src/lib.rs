@@ -12,7 +12,7 @@
 //! - [`backend`], [`request`], [`load`], [`kept`]: servers, single requests, requests at a steady rate, and clients
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
-//! - [`listed`]: servers that a source finds in a file.
+//! - [`listed`]: servers that a source finds in a file. [`etcd`]: a real one.
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
@@ -36,6 +36,7 @@ pub mod client;
 pub mod deadline;
 pub mod delay;
 pub mod demo;
+pub mod etcd;
 pub mod fleet;
 pub mod kept;
 pub mod listed;
