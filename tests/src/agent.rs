@@ -34,6 +34,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// Further lines of its file's `[haproxy]` part.
     pub haproxy: Vec<String>,
+    /// Further parts of its file, each with its head.
+    pub parts: Vec<String>,
     /// Its environment, beside what every agent has.
     pub environment: BTreeMap<String, String>,
 }
@@ -64,7 +66,7 @@ impl Settings {
             "node_id = \"{id}\"\nfleet = \"{fleet}\"\naddress = \"{address}\"\nport = {PORT}\nseeds = [{}]\n\
              data_dir = {:?}\n\n[tls]\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\n\
              [haproxy]\ncertificate_dir = {:?}\nruntime_dir = {:?}\n{}\n\n\
-             [log]\nformat = \"text\"\nfilter = \"info\"\n",
+             [log]\nformat = \"text\"\nfilter = \"info\"\n\n{}\n",
             quoted.join(", "),
             home.join("data"),
             identity.join("ca.pem"),
@@ -73,6 +75,7 @@ impl Settings {
             home.join("certificates"),
             home.join("run"),
             self.haproxy.join("\n"),
+            self.parts.join("\n"),
         );
         fs::create_dir_all(home.join("certificates")).expect("a directory for certificates");
         fs::write(self.file(), text).expect("the agent's file");

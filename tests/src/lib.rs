@@ -13,6 +13,7 @@
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
 //! - [`listed`]: servers that a source finds in a file. [`etcd`]: a real one.
+//! - [`docker`]: a real engine of containers in a namespace.
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
@@ -37,6 +38,7 @@ pub mod deadline;
 pub mod delay;
 pub mod demo;
 pub mod etcd;
+pub mod docker;
 pub mod fleet;
 pub mod kept;
 pub mod listed;

@@ -59,6 +59,7 @@ impl Builder {
                 identity: authority.node(&id, address),
                 home: scratch.directory(&id),
                 haproxy: Vec::new(),
+                parts: Vec::new(),
                 environment: [].into(),
                 id,
             };
