@@ -56,19 +56,34 @@ impl DockerEngine {
                 authority,
                 certificate,
                 key,
-            } => Docker::connect_with_ssl(
-                address,
-                key,
-                certificate,
-                authority,
-                seconds,
-                API_DEFAULT_VERSION,
-            ),
+            } => {
+                self.readable([authority, certificate, key])?;
+                Docker::connect_with_ssl(
+                    address,
+                    key,
+                    certificate,
+                    authority,
+                    seconds,
+                    API_DEFAULT_VERSION,
+                )
+            }
         };
         let docker = docker.map_err(|error| self.failure(&error))?;
         let settled = timeout(limit, docker.negotiate_version()).await;
         let settled = settled.unwrap_or(Err(Error::RequestTimeoutError));
         settled.map_err(|error| self.failure(&error))
+    }
+
+    /// The client reads the files when it connects, and goes on without a certificate if it cannot; then the engine refuses it
+    /// with words that do not help.
+    fn readable(&self, files: [&PathBuf; 3]) -> Result<(), SourceError> {
+        for file in files {
+            std::fs::File::open(file).map_err(|error| SourceError::Unconfigured {
+                what: self.to_string(),
+                why: format!("{}: {error}", file.display()),
+            })?;
+        }
+        Ok(())
     }
 
     /// What a failed call says about the engine.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::RARELY;
 use crate::watcher::{Watcher, has};
 use crate::world::{SETTINGS, World, start};
-use crate::worlds::DockerWorld;
+use crate::worlds::{DockerWorld, Front};
 
 /// A source that only hears events, and does not look by the interval.
 fn listening(world: &DockerWorld) -> Watcher {
@@ -139,6 +139,47 @@ async fn an_engine_that_is_not_there_is_an_error() {
         let mut watcher = Watcher::running(Box::new(source));
         let error = watcher.until_error().await.to_string();
         assert!(error.contains(words), "{error}");
+        watcher.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_is_reached_by_tcp_on_loopback_and_by_tls_with_certificates() {
+    let Some(mut world) = start::<DockerWorld>().await else {
+        return;
+    };
+    world.add(1).await;
+    let plain = Front::plain(world.socket()).await;
+    let tls = Front::with_tls(world.socket(), world.home()).await;
+    let file = |name| world.home().join(name);
+    let with_key = |key| DockerEngine::Tls {
+        address: tls.address.to_string(),
+        authority: file("ca.pem"),
+        certificate: file("client.pem"),
+        key: file(key),
+    };
+    for engine in [
+        DockerEngine::Loopback(plain.address),
+        with_key("client.key"),
+    ] {
+        let source = DockerSource::new(engine, RARELY);
+        let mut watcher = Watcher::running(Box::new(source));
+        let first = watcher.next().await;
+        assert!(has::<DockerWorld>(&first, &[1]), "{first:?}");
+        world.docker(&["pause", "server-1"]);
+        watcher.until_numbers::<DockerWorld>(&[]).await;
+        world.docker(&["unpause", "server-1"]);
+        watcher.until_numbers::<DockerWorld>(&[1]).await;
+        watcher.stop().await;
+    }
+    let mut stranger = with_key("client.key");
+    if let DockerEngine::Tls { certificate, .. } = &mut stranger {
+        *certificate = file("server.key");
+    }
+    for engine in [with_key("none.key"), stranger] {
+        let source = DockerSource::new(engine, SETTINGS);
+        let mut watcher = Watcher::running(Box::new(source));
+        watcher.until_error().await;
         watcher.stop().await;
     }
 }
