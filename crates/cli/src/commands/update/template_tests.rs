@@ -98,3 +98,18 @@ fn the_built_in_template_has_a_server_for_each_address() {
         ]
     );
 }
+
+#[test]
+fn the_templates_of_the_book_render() {
+    let book = include_str!("../../../../../docs/src/one-shot-update.md");
+    let blocks = book.split("```jinja\n").skip(1);
+    let templates: Vec<_> = blocks
+        .filter_map(|block| block.split("```").next())
+        .filter(|block| !block.contains("{{#include"))
+        .collect();
+    assert!(!templates.is_empty());
+    for template in templates {
+        let text = render(template, vec![instance(1, &[]), instance(2, &[])]).unwrap();
+        assert!(text.contains("server i-2 10.0.0.2:8080 check\n"), "{text}");
+    }
+}
