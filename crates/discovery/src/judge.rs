@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hafleet_model::endpoints::{Endpoint, Service};
+use hafleet_model::endpoints::{Endpoint, Service, unplaced};
 use hafleet_model::secrets::{CertificateName, Confidential};
 use hafleet_model::{Endpoints, Spec};
 use tokio::time::Instant;
@@ -156,15 +156,11 @@ impl Judge {
         let is_kept = |service: &&Service| kept.contains(&service.name);
         services.extend(before.services.iter().filter(is_kept).cloned());
         services.sort();
-        let used: BTreeSet<_> = wanted::used(spec, &services).into_iter().cloned().collect();
-        let unused = services.iter().filter(|service| !used.contains(*service));
-        let clash = |service: &Service| {
-            LeftOut {
-            what: service.name.clone(),
-            why: "the spec has a backend, a frontend or a port of its own there, or no frontend for it: see discovery.services".to_owned(),
-        }
-        };
-        judgement.leave_out(&query.to_string(), unused.map(clash));
+        let unplaced = unplaced(spec, &services).into_iter().map(|item| LeftOut {
+            what: item.service,
+            why: item.why,
+        });
+        judgement.leave_out(&query.to_string(), unplaced);
         judgement.endpoints.services = services;
     }
 

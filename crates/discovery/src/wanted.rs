@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hafleet_model::endpoints::{Service, effective_spec};
+use hafleet_model::Spec;
+use hafleet_model::endpoints::{Service, unplaced};
 use hafleet_model::spec::{DnsSource, ServicesSource, Source};
-use hafleet_model::{Endpoints, Spec};
 
 use crate::query::Query;
 
@@ -50,22 +50,8 @@ pub(crate) fn queries(spec: &Spec, services: &[Service], fleet: &str) -> BTreeSe
 
 /// The services that become backends beside what the spec has.
 pub(crate) fn used<'s>(spec: &Spec, services: &'s [Service]) -> Vec<&'s Service> {
-    let found = Endpoints {
-        services: services.to_vec(),
-        ..Endpoints::default()
-    };
-    let of_spec: BTreeSet<_> = spec
-        .backends
-        .iter()
-        .map(|backend| backend.name.as_str())
-        .collect();
-    let effective = effective_spec(spec, &found, None);
-    let backends: BTreeSet<_> = effective
-        .backends
-        .iter()
-        .map(|backend| backend.name.as_str())
-        .collect();
-    let is_used = |name: &str| backends.contains(name) && !of_spec.contains(name);
+    let unplaced = unplaced(spec, services);
+    let is_used = |name: &str| unplaced.iter().all(|item| item.service != name);
     services
         .iter()
         .filter(|service| is_used(&service.name))
