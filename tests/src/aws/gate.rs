@@ -96,6 +96,12 @@ impl Gate {
         });
         let accepting = shared.clone();
         let listening = std::thread::spawn(move || accept(&listener, &accepting));
+        let ending = shared.clone();
+        // Who drops the gate may be in another network than it is.
+        std::thread::spawn(move || {
+            ending.wait_over();
+            TcpStream::connect(address)
+        });
         Self {
             address,
             shared,
@@ -143,7 +149,6 @@ impl Drop for Gate {
         close_all(&mut state);
         drop(state);
         self.shared.changed.notify_all();
-        let _ = TcpStream::connect(self.address);
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
@@ -169,6 +174,12 @@ impl Shared {
     fn note_answer(&self, number: usize) {
         let call = &mut self.state().calls[number];
         call.answered_after = Some(call.at.elapsed());
+    }
+
+    fn wait_over(&self) {
+        let state = self.state();
+        let over = self.changed.wait_while(state, |state| !state.is_over);
+        drop(over.expect("no holder panics"));
     }
 
     /// The fault of now; one that is [`Fault::Slow`] holds on to the caller. None when all is over.

@@ -4,6 +4,7 @@ use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 use super::http::Message;
@@ -17,8 +18,9 @@ const PAGE: usize = 1000;
 #[derive(Debug)]
 pub struct ManyInstances {
     address: SocketAddr,
-    is_over: Arc<AtomicBool>,
     bytes: usize,
+    /// Goes first, which ends the listening.
+    open: Option<Sender<()>>,
     listening: Option<JoinHandle<()>>,
 }
 
@@ -32,12 +34,20 @@ impl ManyInstances {
         let pages = pages(count, pattern);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("a listener has an address");
-        let is_over = Arc::new(AtomicBool::new(false));
         let bytes = pages.iter().map(String::len).sum();
-        let (ends, pages) = (is_over.clone(), Arc::new(pages));
+        let pages = Arc::new(pages);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (open, ended) = mpsc::channel::<()>();
+        let ends = is_over.clone();
+        // Who drops this may be in another network than it is.
+        std::thread::spawn(move || {
+            let _ = ended.recv();
+            ends.store(true, Ordering::Relaxed);
+            TcpStream::connect(address)
+        });
         let listening = std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                if ends.load(Ordering::Relaxed) {
+                if is_over.load(Ordering::Relaxed) {
                     return;
                 }
                 let pages = pages.clone();
@@ -46,8 +56,8 @@ impl ManyInstances {
         });
         Self {
             address,
-            is_over,
             bytes,
+            open: Some(open),
             listening: Some(listening),
         }
     }
@@ -65,8 +75,7 @@ impl ManyInstances {
 
 impl Drop for ManyInstances {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(self.address);
+        drop(self.open.take());
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
