@@ -2,7 +2,9 @@
 
 use std::net::TcpListener;
 
+use hafleet_api::v1;
 use hafleet_tests::backend::Backend;
+use hafleet_tests::certificate::Certificate;
 use hafleet_tests::deadline::wait_for;
 use hafleet_tests::etcd::Etcd;
 use hafleet_tests::fleet::PATIENCE;
@@ -149,4 +151,75 @@ fn a_service_is_a_route_and_one_that_a_node_cannot_have_stops_no_node() {
             false => Err(format!("{own:?}, and {newest} is the newest")),
         }
     });
+}
+
+#[test]
+fn a_certificate_that_comes_with_a_service_is_the_fleets() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let fleet = Fleet::builder().start();
+    let etcd = start_etcd(&fleet);
+    let servers = fleet.start_servers(8101..8102);
+    let make = |directory: &str, name: &str| {
+        Certificate::make(fleet.scratch().directory(directory), name, "ec:prime256v1")
+    };
+    let own = fleet
+        .scratch()
+        .file("www.pem", &make("own", "www.test").pem());
+    let own = own.display().to_string();
+    let put = fleet.client().run(&["certificate", "put", "www.pem", &own]);
+    put.expect_code(0);
+    let bind = "binds: [{ address: node, port: 8080 }";
+    let secured =
+        format!("{bind}, {{ address: node, port: 8443, tls: {{ certificates: [www.pem] }} }}");
+    let part = |name: &str, value: &str| etcd.put(&format!("/haproxy/services/shop/{name}"), value);
+    part("url_beg", "/");
+    part("port", "8101");
+    part("upstreams/one", &servers[0].address().to_string());
+    part("cert", &make("first", "first.test").pem());
+    fleet.apply(1, &with_services(&etcd).replace(bind, &secured));
+    fleet.wait_served_from(&fleet.numbers(), &servers);
+
+    let names = || {
+        let list = ["certificate", "show", "etcd-shop.pem", "--output", "json"];
+        let finished = fleet.client_of(fleet.follower()).run(&list);
+        match finished.code {
+            Some(0) => Ok(finished.json::<v1::CertificateInfo>()),
+            _ => Err(finished.to_string()),
+        }
+    };
+    let wait_named = |name: &str| {
+        wait_for("the fleet has the certificate", PATIENCE, || {
+            let info = names()?;
+            let shown = info.certificate.clone().unwrap_or_default().names;
+            let is_used = info.used_by.iter().any(|user| user == "web");
+            match shown == [name] && is_used {
+                true => Ok(()),
+                false => Err(format!("{info:?}")),
+            }
+        });
+    };
+    wait_named("first.test");
+    let haproxy = fleet.node(3).haproxy();
+    part("cert", &make("second", "second.test").pem());
+    wait_named("second.test");
+
+    part(
+        "cert",
+        "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n",
+    );
+    let sources = fleet.wait_sources(1, "a bad certificate is named", |sources| {
+        sources
+            .sources
+            .iter()
+            .any(|source| !source.left_out.is_empty())
+    });
+    assert!(
+        sources.sources[0].left_out[0].what.contains("shop"),
+        "{sources:#?}"
+    );
+    wait_named("second.test");
+    fleet.assert_served_from(3, &servers);
+    assert_eq!(fleet.node(3).haproxy(), haproxy, "nobody was reloaded");
 }

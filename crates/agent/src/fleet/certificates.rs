@@ -8,6 +8,7 @@ use hafleet_api::fleet::{Intent, Written};
 use hafleet_cluster::{Expect, WriteError, WriteRequest};
 use hafleet_haproxy::{CheckError, Rendered};
 use hafleet_identity::Bundle;
+use hafleet_model::endpoints::effective_spec;
 use hafleet_model::secrets::{CertificateName, Confidential};
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
@@ -156,7 +157,7 @@ impl AgentFleet {
         }
     }
 
-    /// What uses certificates in the current spec, as far as this node can tell.
+    /// What uses certificates in the current spec and in services that were found, as far as this node can tell.
     fn users(&self) -> Users {
         let document = self.cluster.document(DocumentKind::Spec).borrow().clone();
         let loaded = document.and_then(|document| spec::load(document.body()).ok());
@@ -165,9 +166,12 @@ impl AgentFleet {
         };
         // Names that are not held yet are found in binds all the same.
         let _ = self.certificates.bring();
+        let zone = self.inspector.node().zone.as_deref();
+        let found = self.endpoints.newest().found;
+        let spec = effective_spec(&loaded.spec, &found.endpoints, zone);
         Users {
-            rendered: self.inspector.render(&loaded.spec).ok(),
-            spec: loaded.spec,
+            rendered: self.inspector.render(&spec).ok(),
+            spec,
         }
     }
 }
