@@ -5,16 +5,34 @@
 //! the [`fence`]: it replaces the name's ownership record exactly as it was read, so that of two leaders only one can
 //! write. [`lease`] says which of them may try. All of these are pure.
 //!
+//! All impure work is done by a [`Publisher`], over the [`Provider`] of each zone. Who drives it does, in a loop:
+//!
+//! 1. make one when the node begins to lead, and drop it when it leads no more;
+//! 2. gather a [`Scene`]: the [`Claimant`](lease::Claimant), the evidence of each node ([`service::NodeEvidence`]; [`probe`]
+//!    makes the leader's own part of it), and the spec's `dns`;
+//! 3. [`Publisher::round`]; look at the [`Round`](publisher::Round): a [`rival`](publisher::Round::rival) means that this
+//!    node leads no more or has to claim above that term, [`names`](publisher::Round::names) are for status;
+//! 4. wait until the scene changes, or for [`next`](publisher::Round::next).
+//!
+//! [`Publisher::plan`], [`Publisher::adopt`] and [`Publisher::release`] are what operators ask for in between. A call may be
+//! dropped at any point.
+//!
 //! This crate knows no cluster: who leads, in which term, and who is alive are values that come in.
 
+pub mod budget;
+pub mod checks;
 pub mod fence;
 pub mod lease;
 pub mod plan;
+pub mod probe;
 pub mod provider;
+pub mod publisher;
 pub mod record;
 pub mod service;
 pub mod wanted;
 
+pub use budget::Budget;
 pub use fence::Ownership;
-pub use provider::{Provider, ProviderError};
+pub use provider::{Provider, ProviderError, Zones};
+pub use publisher::{Publisher, Scene};
 pub use record::{RecordData, RecordSet, RecordType};

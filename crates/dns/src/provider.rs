@@ -1,7 +1,13 @@
 //! The contract of those who keep zones. Route53 is the first of them.
 
-use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use hafleet_model::FleetName;
+use hafleet_model::spec::DnsProvider;
+
+use crate::checks::{CheckKey, WantedCheck};
 use crate::record::RecordSet;
 
 /// One change of a batch.
@@ -88,6 +94,10 @@ pub enum ProviderError {
 /// rests on both.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
+    /// What the provider itself calls the zone: the same for each way in which a spec may name it. Alias records name their
+    /// target's zone so.
+    fn zone(&self) -> &str;
+
     /// All record sets of the zone.
     ///
     /// # Errors
@@ -111,4 +121,42 @@ pub trait Provider: Send + Sync + 'static {
 
     /// How many characters the values of a batch may have. Those of [`Change::Upsert`] count double.
     fn max_characters(&self) -> usize;
+
+    /// Makes the fleet's health checks of the zone's names be as wanted, and gives their ids. Others of the fleet stay.
+    ///
+    /// # Errors
+    /// When one of them cannot be had; some may have been made.
+    async fn keep_checks(
+        &self,
+        _fleet: &FleetName,
+        _wanted: &[WantedCheck],
+    ) -> Result<BTreeMap<CheckKey, String>, ProviderError> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Removes all health checks that the fleet has for names of the zone, but those.
+    ///
+    /// # Errors
+    /// When some could not be removed.
+    async fn drop_checks(
+        &self,
+        _fleet: &FleetName,
+        _keep: &BTreeSet<CheckKey>,
+    ) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
+
+/// Finds who keeps a zone.
+#[async_trait]
+pub trait Zones: Send + Sync + 'static {
+    /// The provider of `zone`, as a spec names it.
+    ///
+    /// # Errors
+    /// When there is no such zone or several, or when nobody can be asked.
+    async fn open(
+        &self,
+        provider: &DnsProvider,
+        zone: &str,
+    ) -> Result<Arc<dyn Provider>, ProviderError>;
 }
