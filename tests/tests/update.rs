@@ -341,6 +341,80 @@ fn groups_regions_keys_and_formats_are_as_asked_for() {
         .expect_complaint(&["AWS_REGION"]);
 }
 
+/// What an instance's metadata and a container's agent answer, to any request that ends with one of these.
+fn metadata() -> SocketAddr {
+    let key = format!(
+        r#"{{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"{KEY}","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z","LastUpdated":"2026-01-01T00:00:00Z"}}"#
+    );
+    let answers = [
+        ("/latest/api/token", "token".to_owned()),
+        ("/placement/region", REGION.to_owned()),
+        ("/security-credentials/", "hafleet".to_owned()),
+        ("/hafleet", key),
+    ];
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                request.extend(byte);
+            }
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let answer = answers.iter().find(|(end, _)| path.ends_with(end));
+            let (status, body) = answer.map_or((404, ""), |(_, body)| (200, body.as_str()));
+            let ttl = "x-aws-ec2-metadata-token-ttl-seconds: 21600";
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} Said\r\n{ttl}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+#[test]
+fn credentials_and_region_are_found_as_all_of_awss_programs_find_them() {
+    let desk = Desk::new();
+    desk.cloud.add(&desk.cloud.add_group("web"), &[]);
+    let metadata = metadata();
+    let command = || {
+        let mut command = desk.command(&["--security-group", "web"]);
+        command
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY");
+        command
+    };
+    let profile = desk.scratch.file(
+        "credentials",
+        &format!("[shop]\naws_access_key_id = {KEY}\naws_secret_access_key = s\n"),
+    );
+    let mut of_profile = command();
+    of_profile
+        .env("AWS_SHARED_CREDENTIALS_FILE", profile)
+        .env("AWS_PROFILE", "shop");
+    desk.run(of_profile).expect_code(0);
+
+    let mut of_container = command();
+    let uri = format!("http://{metadata}/hafleet");
+    of_container.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri);
+    desk.run(of_container).expect_code(0);
+
+    let mut of_instance = command();
+    let endpoint = format!("http://{metadata}");
+    of_instance
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
+        .env_remove("AWS_EC2_METADATA_DISABLED")
+        .env_remove("AWS_REGION");
+    desk.run(of_instance).expect_code(0);
+}
+
 #[test]
 fn instances_in_standby_are_left_out_if_that_is_wanted() {
     let desk = Desk::new();

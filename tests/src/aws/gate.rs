@@ -29,6 +29,8 @@ pub enum Fault {
     Denied,
     /// `UnauthorizedOperation` for Auto Scaling alone.
     AutoScalingDenied,
+    /// `AccessDenied` for whoever wants to assume a role.
+    RoleDenied,
     /// A page of somebody else's, with 200.
     OtherPage,
 }
@@ -225,6 +227,7 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> io::Result<()> {
         };
         let action = parameter("Action").unwrap_or_default();
         let is_auto_scaling = action.contains("AutoScaling");
+        let is_assume_role = action == "AssumeRole";
         let call = shared.note(action);
         let is_later_page = parameter("NextToken").is_some();
         let pass = || http::exchange(shared.behind, &request);
@@ -250,6 +253,9 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> io::Result<()> {
             Fault::Throttled => failure(503, "RequestLimitExceeded").write(&mut connection)?,
             Fault::Denied => failure(403, "UnauthorizedOperation").write(&mut connection)?,
             Fault::AutoScalingDenied if is_auto_scaling => {
+                failure(403, "AccessDenied").write(&mut connection)?;
+            }
+            Fault::RoleDenied if is_assume_role => {
                 failure(403, "AccessDenied").write(&mut connection)?;
             }
             Fault::OtherPage => {

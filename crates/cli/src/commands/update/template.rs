@@ -115,7 +115,7 @@ fn show(instance: &Instance) -> Shown<'_> {
 /// The tags, without those that would be more than one line of a configuration: whoever may tag instances may not write
 /// HAProxy's configuration.
 fn tags(instance: &Instance) -> BTreeMap<&str, &str> {
-    let tags = instance.tags.iter().filter(|tag| is_one_line(tag));
+    let tags = instance.tags.iter().filter(is_one_line);
     tags.map(|(tag, value)| (tag.as_str(), value.as_str()))
         .collect()
 }
