@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::settings::Rate;
 
+/// No rate is lower than a call in this time, also none that is no rate.
+const LONGEST_TOKEN: Duration = Duration::from_secs(3600);
+
 /// A bucket of tokens. Kept as the moment at which it will be full again: each call moves that on by the time of one token, and
 /// waits while it is further away than the bucket is deep.
 #[derive(Debug)]
@@ -18,7 +21,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(rate: Rate) -> Self {
-        let token = Duration::try_from_secs_f64(1.0 / rate.per_second).unwrap_or(Duration::MAX);
+        let token = Duration::try_from_secs_f64(1.0 / rate.per_second);
+        let token = token.unwrap_or(LONGEST_TOKEN).min(LONGEST_TOKEN);
         Self {
             full_at: Mutex::new(None),
             token,
@@ -70,6 +74,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert!(seconds_for(&pace, 5).await < 0.01);
         assert!(seconds_for(&pace, 1).await > 0.4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_rate_is_the_lowest() {
+        for per_second in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let pace = Pace::new(Rate {
+                burst: 1,
+                per_second,
+            });
+            assert!(seconds_for(&pace, 2).await < 3601.0);
+        }
     }
 
     #[tokio::test(start_paused = true)]

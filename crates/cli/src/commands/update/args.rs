@@ -1,5 +1,6 @@
 //! Options of `update`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,11 +45,22 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "ID", requires = "secret_key")]
     pub access_key: Option<String>,
     /// Its secret part. The same holds, and more so
-    #[arg(
-        long,
-        value_name = "SECRET",
-        requires = "access_key",
-        hide_default_value = true
-    )]
-    pub secret_key: Option<String>,
+    #[arg(long, value_name = "SECRET", requires = "access_key")]
+    pub secret_key: Option<Secret>,
+}
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(super) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }

@@ -24,7 +24,10 @@ pub(super) fn client(args: &UpdateArgs) -> Ec2 {
         warn_of_key();
     }
     Ec2::new(Ec2Settings {
-        key: key.map(|(id, secret)| StaticKey { id, secret }),
+        key: key.map(|(id, secret)| StaticKey {
+            id,
+            secret: secret.0,
+        }),
         lifecycle: args.leave_out_standby,
         ..Ec2Settings::default()
     })
