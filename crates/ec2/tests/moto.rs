@@ -14,7 +14,7 @@ mod aws;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use aws::{Cloud, Fault, KEY, REGION};
+use aws::{Cloud, Fault, KEY, ManyInstances, REGION};
 use hafleet_ec2::{Ec2, Ec2Error, Ec2Settings, Instance, InstanceQuery, StaticKey};
 
 fn settings(cloud: &Cloud) -> Ec2Settings {
@@ -125,6 +125,24 @@ async fn all_pages_are_read_and_a_page_that_fails_fails_the_whole() {
     }
     cloud.mend();
     assert_eq!(ids(&ec2, &query).await.len(), 12);
+}
+
+#[tokio::test]
+async fn five_thousand_instances_are_five_calls() {
+    let cloud = Cloud::start();
+    cloud.add(&cloud.add_group("web"), &[("port", "81")]);
+    let describe = [("Action", "DescribeInstances")];
+    let pattern = cloud.moto().call(REGION, "ec2", &describe);
+    let many = ManyInstances::start(5000, &pattern);
+    let ec2 = Ec2::new(Ec2Settings {
+        endpoint: Some(format!("http://{}", many.address())),
+        page_size: 1000,
+        ..settings(&cloud)
+    });
+    let found = ec2.instances(&in_groups(&["web"])).await.unwrap();
+    let ids: BTreeSet<_> = found.iter().map(|instance| &instance.id).collect();
+    assert_eq!((found.len(), ids.len()), (5000, 5000));
+    assert_eq!(ec2.calls().total(), 5);
 }
 
 #[tokio::test]
