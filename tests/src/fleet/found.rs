@@ -62,10 +62,17 @@ impl Fleet {
 
     /// Waits until each of the nodes `numbers` sends requests to exactly `servers`, one after the other.
     pub fn wait_served_from(&self, numbers: &[usize], servers: &[Backend]) {
+        let names: Vec<_> = servers.iter().map(name).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.wait_answered_by(numbers, &names);
+    }
+
+    /// Waits until each of the nodes `numbers` sends requests to exactly those servers that answer with `names`.
+    pub fn wait_answered_by(&self, numbers: &[usize], names: &[&str]) {
         for number in numbers {
-            let wanted: BTreeSet<_> = servers.iter().map(name).collect();
+            let wanted: BTreeSet<_> = names.iter().map(|name| (*name).to_owned()).collect();
             wait_for("a node has exactly these servers", PATIENCE, || {
-                let found = self.answering(*number, 2 * servers.len())?;
+                let found = self.answering(*number, 2 * names.len())?;
                 match found == wanted {
                     true => Ok(()),
                     false => Err(format!("node {number}: {found:?} answer, not {wanted:?}")),
