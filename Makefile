@@ -32,6 +32,7 @@ test: test-deps build ## run all tests (as root for those in network namespaces)
 .PHONY: lint
 lint: build-deps ## what CI asks for before the tests
 	$(CARGO) fmt --all --check
+	scripts/check-one-sdk
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: bench
