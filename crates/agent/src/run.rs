@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hafleet_api::AdminService;
 use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError};
+use hafleet_discovery::docker::DockerEngine;
 use hafleet_haproxy::{Binary, OpenError, Proxy, Settings};
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
 use tokio::net::TcpListener;
@@ -110,6 +111,18 @@ pub async fn check(config: &Config) -> Vec<String> {
             .map(|error| with_causes(&error)),
     );
     note(config.etcd.check().err().map(|error| error.to_string()));
+    if let Some(DockerEngine::Tls {
+        authority,
+        certificate,
+        key,
+        ..
+    }) = &config.docker
+    {
+        for file in [authority, certificate, key] {
+            let read = std::fs::read(file).err();
+            note(read.map(|error| format!("docker: {}: {error}", file.display())));
+        }
+    }
     note(directories(config).err().map(|error| error.to_string()));
     let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
     note(haproxy.err().map(|error| with_causes(&error)));

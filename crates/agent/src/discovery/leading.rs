@@ -13,6 +13,7 @@ use hafleet_api::fleet::Intent;
 use hafleet_api::{Fleet as _, v1};
 use hafleet_cluster::{Cluster, Expect, Role, View, WriteError, WriteRequest};
 use hafleet_discovery::{BackendState, Engine, Judgement, Launch};
+use hafleet_model::secrets::CertificateName;
 use hafleet_model::{
     Document, DocumentKind, Endpoints, Header, NodeId, Secrets, Stamp, Term, spec, with_causes,
 };
@@ -20,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::board::{Board, Confirmed, Request, Unconfirmed};
+use super::difference::{difference, is_same, without};
 use super::message::sources_of;
 use crate::endpoints::{EndpointsKeeper, Newest};
 use crate::fleet::AgentFleet;
@@ -82,6 +84,14 @@ struct Lead {
     spec: Option<Stamp>,
     /// Nodes whose containers were forgotten.
     forgotten: BTreeSet<NodeId>,
+}
+
+/// Why endpoints were not written.
+enum Unwritten {
+    /// Another revision came before.
+    Overtaken,
+    /// This.
+    For(String),
 }
 
 /// Somebody who waits for what they confirmed to be written.
@@ -182,19 +192,20 @@ impl DiscoveryLoop {
             let before = Arc::clone(&newest.found.endpoints);
             let judgement = lead.engine.decide(&before).clone();
             self.show();
-            let mut wanted = judgement.endpoints.clone();
             let kept = self.keep_certificates(&judgement).await;
-            if kept.is_err() {
-                // Services are not to name certificates that the fleet does not have.
-                wanted.services.clone_from(&before.services);
-            }
+            let lacking = kept.as_ref().err().map(|(names, _)| names);
+            let wanted = match lacking {
+                Some(names) => without(judgement.endpoints, names, &before),
+                None => judgement.endpoints,
+            };
+            let kept = kept.map_err(|(_, reason)| reason);
             if newest.problem.is_none() && is_same(&before, &wanted) {
                 return kept.map(|()| self.header());
             }
             match self.write(&newest, &wanted, author).await {
                 Ok(header) => return kept.map(|()| Some(header)),
-                Err(WriteError::Unexpected { .. }) => {}
-                Err(error) => return Err(with_causes(&error)),
+                Err(Unwritten::Overtaken) => {}
+                Err(Unwritten::For(reason)) => return Err(reason),
             }
         }
         Err("the endpoints change all the time".to_owned())
@@ -205,11 +216,14 @@ impl DiscoveryLoop {
         newest: &Newest,
         wanted: &Endpoints,
         author: &str,
-    ) -> Result<Header, WriteError> {
+    ) -> Result<Header, Unwritten> {
+        let body = wanted.body();
+        // What no node could read is not given to them.
+        Endpoints::parse(&body).map_err(|error| Unwritten::For(error.to_string()))?;
         let comment = difference(&newest.found.endpoints, wanted);
         let request = WriteRequest {
             kind: DocumentKind::Endpoints,
-            body: wanted.body().into(),
+            body: body.into(),
             expect: newest
                 .head
                 .map_or(Expect::Absent, |head| Expect::Revision(head.revision)),
@@ -217,22 +231,30 @@ impl DiscoveryLoop {
             comment: comment.clone(),
             force: false,
         };
-        let written = self.cluster.write(request).await?;
+        let written = self.cluster.write(request).await;
+        let written = written.map_err(|error| match error {
+            WriteError::Unexpected { .. } => Unwritten::Overtaken,
+            error => Unwritten::For(with_causes(&error)),
+        })?;
         let revision = written.header.stamp.revision;
         let stored_by = written.stored_by.len();
         tracing::info!(%revision, stored_by, change = comment, "endpoints");
         Ok(written.header)
     }
 
-    /// Gives the fleet the certificates that came with services and that it does not have.
-    async fn keep_certificates(&self, judgement: &Judgement) -> Result<(), String> {
+    /// Gives the fleet the certificates that came with services and that it does not have. Fails with those that it
+    /// still does not have, and why.
+    async fn keep_certificates(
+        &self,
+        judgement: &Judgement,
+    ) -> Result<(), (BTreeSet<CertificateName>, String)> {
         if judgement.certificates.is_empty() {
             return Ok(());
         }
         let document = self.fleet.certificates.newest();
-        let secrets = document.map(|document| Secrets::parse(document.body()));
-        let secrets = secrets.transpose().map_err(|error| error.to_string())?;
+        let secrets = document.and_then(|document| Secrets::parse(document.body()).ok());
         let secrets = secrets.unwrap_or_default();
+        let (mut lacking, mut reasons) = (BTreeSet::new(), Vec::new());
         for (name, pem) in &judgement.certificates {
             if secrets.get(name) == Some(pem) {
                 continue;
@@ -251,10 +273,15 @@ impl DiscoveryLoop {
                     is_forwarded: true,
                 },
             };
-            let put = self.fleet.write_certificate(write).await;
-            put.map_err(|failure| format!("certificate {name}: {failure}"))?;
+            if let Err(failure) = self.fleet.write_certificate(write).await {
+                reasons.push(format!("certificate {name}: {failure}"));
+                lacking.insert(name.clone());
+            }
         }
-        Ok(())
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => Err((lacking, reasons.join("; "))),
+        }
     }
 
     fn show(&self) {
@@ -401,55 +428,3 @@ fn is_behind(view: &View, own: Option<Stamp>) -> bool {
     held.max()
         .is_some_and(|newest| own.is_none_or(|own| newest.revision > own.revision))
 }
-
-/// Whether both have the same servers and services. A backend without any is as good as none.
-fn is_same(one: &Endpoints, other: &Endpoints) -> bool {
-    fn servers(
-        of: &Endpoints,
-    ) -> impl Iterator<Item = (&String, &Vec<hafleet_model::endpoints::Endpoint>)> {
-        of.backends
-            .iter()
-            .filter(|(_, servers)| !servers.is_empty())
-    }
-    one.services == other.services && servers(one).eq(servers(other))
-}
-
-/// How many backends are named where a change is described.
-const MAX_NAMED: usize = 5;
-
-/// What is different, in words: `app +2 -1`.
-fn difference(before: &Endpoints, after: &Endpoints) -> String {
-    let names: BTreeSet<_> = before
-        .backends
-        .keys()
-        .chain(after.backends.keys())
-        .collect();
-    let mut parts = Vec::new();
-    for name in names {
-        let (old, new) = (before.of(name), after.of(name));
-        let added = new
-            .iter()
-            .filter(|server| old.iter().all(|was| was.name != server.name))
-            .count();
-        let removed = old
-            .iter()
-            .filter(|was| new.iter().all(|server| server.name != was.name))
-            .count();
-        if old != new {
-            parts.push(format!("{name} +{added} -{removed}"));
-        }
-    }
-    if before.services != after.services {
-        parts.push(format!("{} services", after.services.len()));
-    }
-    let more = parts.len().saturating_sub(MAX_NAMED);
-    parts.truncate(MAX_NAMED);
-    match more {
-        0 => parts.join(", "),
-        more => format!("{} and {more} more", parts.join(", ")),
-    }
-}
-
-#[cfg(test)]
-#[path = "leading_tests.rs"]
-mod tests;

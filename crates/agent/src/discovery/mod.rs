@@ -7,6 +7,7 @@
 mod board;
 mod certificates;
 mod containers;
+mod difference;
 mod launch;
 mod leading;
 mod message;

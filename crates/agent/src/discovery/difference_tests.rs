@@ -1,7 +1,5 @@
 use std::net::IpAddr;
 
-use hafleet_model::endpoints::Endpoint;
-
 use super::*;
 
 fn endpoints(of: &[(&str, &[&str])]) -> Endpoints {
@@ -40,4 +38,33 @@ fn a_change_is_described_by_what_came_and_went() {
         .collect();
     let words = difference(&endpoints(&[]), &endpoints(&many));
     assert!(words.ends_with("b4 +1 -0 and 3 more"), "{words}");
+}
+
+#[test]
+fn a_service_without_its_certificate_stays_as_it_was_and_the_others_go_on() {
+    let service = |name: &str, port: u16, certificate: &str| Service {
+        name: name.into(),
+        port,
+        balance: None,
+        upstreams: Vec::new(),
+        kind: ServiceKind::Http {
+            domain: Some(format!("{name}.test")),
+            path_prefix: None,
+            certificate: Some(certificate.into()),
+        },
+    };
+    let with = |services| Endpoints {
+        services,
+        ..Endpoints::default()
+    };
+    let before = with(vec![service("a", 1, "old.pem"), service("b", 1, "b.pem")]);
+    let after = with(vec![
+        service("a", 2, "bad.pem"),
+        service("b", 2, "b.pem"),
+        service("c", 2, "bad.pem"),
+    ]);
+    let lacking = [CertificateName::new("bad.pem").unwrap()].into();
+    let written = without(after, &lacking, &before);
+    let expected = [service("a", 1, "old.pem"), service("b", 2, "b.pem")];
+    assert_eq!(written.services, expected);
 }
