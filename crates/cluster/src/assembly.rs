@@ -274,6 +274,8 @@ fn spawn_watched(
 fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
     NodeReport {
         data_address: config.data_address,
+        addresses: config.addresses.clone(),
+        weight: config.weight,
         zone: config.zone.clone(),
         version: config.version.clone(),
         ..facts::blank_report(config.node_id.clone(), generation, config.address)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hafleet_identity::{ConnectError, Credentials, Expected, connect_lazy};
 use hafleet_model::report::NodeReport;
-use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, Stamp};
+use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,10 @@ use crate::assembly;
 use crate::config::ClusterConfig;
 use crate::documents::Documents;
 use crate::driver::OwnReport;
+use crate::facts::MAX_TERM;
 use crate::gossip::Inbox;
 use crate::links::Links;
+use crate::offload::offload;
 use crate::store::{Conflict, Store, StoreError};
 use crate::view::View;
 use crate::write::{Holding, WriteError, WriteRequest, Writer, Written};
@@ -163,6 +165,25 @@ impl Cluster {
                 ..facts.report.clone()
             };
         });
+    }
+
+    /// Takes note of a term that was met outside the cluster, where a leader leaves its mark. It counts as seen from then
+    /// on: a leader of a lower one claims anew above it. Terms that no leader can have are let pass.
+    ///
+    /// # Errors
+    /// When it could not be written down; it does not count then.
+    pub async fn note_term(&self, term: Term) -> Result<(), StoreError> {
+        if term > MAX_TERM {
+            tracing::error!(%term, "a term that no leader can have was met, and is not noted");
+            return Ok(());
+        }
+        let documents = Arc::clone(&self.shared.documents);
+        if let Some(raised) = offload(move || documents.raise_term(term)).await {
+            raised?;
+        }
+        // The driver looks at once.
+        self.shared.own.change(|_| {});
+        Ok(())
     }
 
     /// Writes a document. Only the leader can; the error names it.

@@ -1,8 +1,11 @@
 //! What a node has to be told to join a cluster.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use hafleet_model::report::NodeReport;
+use hafleet_model::spec::NodeAddress;
 use hafleet_model::{FleetName, NodeId};
 
 use crate::timing::Timing;
@@ -23,6 +26,10 @@ pub struct ClusterConfig {
     pub address: SocketAddr,
     /// Where clients reach its HAProxy.
     pub data_address: IpAddr,
+    /// Its addresses that may be published in DNS, as far as they are known when it starts.
+    pub addresses: BTreeMap<NodeAddress, IpAddr>,
+    /// Its share of clients where names in DNS spread them by weight.
+    pub weight: u8,
     /// Its availability zone.
     pub zone: Option<String>,
     /// The agent's version.
@@ -46,6 +53,8 @@ impl ClusterConfig {
             node_id,
             address,
             data_address: address.ip(),
+            addresses: BTreeMap::new(),
+            weight: NodeReport::default_weight(),
             zone: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seeds: Vec::new(),

@@ -19,6 +19,8 @@ pub(crate) const MAX_TERM: Term = Term(1 << 53);
 const MAX_TEXT_LEN: usize = 480;
 
 const DATA_ADDRESS: &str = "data_address";
+const ADDRESSES: &str = "addresses";
+const WEIGHT: &str = "weight";
 const ZONE: &str = "zone";
 const VERSION: &str = "version";
 const UNFIT: &str = "unfit";
@@ -58,6 +60,8 @@ pub(crate) fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> 
         generation,
         address,
         data_address: address.ip(),
+        addresses: BTreeMap::new(),
+        weight: NodeReport::default_weight(),
         zone: None,
         version: String::new(),
         unfit: None,
@@ -75,6 +79,8 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
     let report = &facts.report;
     let mut values = BTreeMap::from([
         (DATA_ADDRESS.to_owned(), report.data_address.to_string()),
+        (ADDRESSES.to_owned(), json(&report.addresses)),
+        (WEIGHT.to_owned(), report.weight.to_string()),
         (VERSION.to_owned(), cut(&report.version)),
         (APPLY.to_owned(), json(&cut_apply(&report.apply))),
         (
@@ -119,6 +125,8 @@ pub(crate) fn from_gossip<'a>(
     for (key, value) in values {
         match key {
             DATA_ADDRESS => data_address = Some(parse::<IpAddr>(key, value)?),
+            ADDRESSES => report.addresses = from_json(key, value)?,
+            WEIGHT => report.weight = parse(key, value)?,
             ZONE => report.zone = present(value).map(|value| text(key, value)).transpose()?,
             VERSION => report.version = text(key, value)?,
             UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
@@ -255,6 +263,7 @@ fn cut_data_plane(data_plane: &DataPlane) -> DataPlane {
 mod tests {
     use hafleet_model::Revision;
     use hafleet_model::report::Change;
+    use hafleet_model::spec::NodeAddress;
     use proptest::prelude::*;
 
     use super::*;
@@ -277,6 +286,11 @@ mod tests {
     fn full() -> Facts {
         let revision = Revision::new(Term(2), 5);
         let report = NodeReport {
+            addresses: BTreeMap::from([
+                (NodeAddress::Public, IpAddr::from([192, 0, 2, 1])),
+                (NodeAddress::Ipv6, IpAddr::from([1, 2, 3, 4, 5, 6, 7, 8])),
+            ]),
+            weight: 0,
             zone: Some("eu-west-1a".into()),
             version: "0.1.0".into(),
             unfit: Some("no credentials".into()),
@@ -356,7 +370,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|zone|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

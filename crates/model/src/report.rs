@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::DocumentKind;
 use crate::name::NodeId;
 use crate::revision::{Revision, Stamp, Term};
+use crate::spec::NodeAddress;
 
 /// The facts that one node publishes about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,12 @@ pub struct NodeReport {
     pub address: SocketAddr,
     /// Where clients reach its HAProxy.
     pub data_address: IpAddr,
+    /// Its addresses that may be published in DNS, as its agent was told.
+    #[serde(default)]
+    pub addresses: BTreeMap<NodeAddress, IpAddr>,
+    /// Its share of clients where names in DNS spread them by weight, 0 to 255.
+    #[serde(default = "NodeReport::default_weight")]
+    pub weight: u8,
     /// Its availability zone, if it was told one.
     pub zone: Option<String>,
     /// The agent's version.
@@ -39,6 +46,13 @@ pub struct NodeReport {
     pub endpoints: EndpointsState,
     /// Its HAProxy.
     pub data_plane: DataPlane,
+}
+
+impl NodeReport {
+    /// The weight of a node that was told none.
+    pub fn default_weight() -> u8 {
+        100
+    }
 }
 
 /// How far a node is with the spec.
