@@ -10,6 +10,7 @@
     reason = "a program for people"
 )]
 
+mod discovery;
 mod failover;
 mod figure;
 mod node;
@@ -49,10 +50,12 @@ enum Group {
     Fleet,
     /// One node: reloads with each strategy at a real round trip, runtime changes, many servers
     Node,
+    /// Sources: how soon what they have is served, 5,000 instances, calls to EC2
+    Discovery,
 }
 
 impl Group {
-    const ALL: [Self; 2] = [Self::Fleet, Self::Node];
+    const ALL: [Self; 3] = [Self::Fleet, Self::Node, Self::Discovery];
 
     fn measure(self, arguments: &Arguments) -> Vec<Figure> {
         let rounds = |full: u32| (full / arguments.divide).max(1);
@@ -65,6 +68,7 @@ impl Group {
             ]
             .concat(),
             Self::Node => node::measure(rounds(arguments.reloads)),
+            Self::Discovery => discovery::measure(rounds),
         }
     }
 }
