@@ -323,3 +323,29 @@ fn a_spec_without_the_source_has_no_server_of_it() {
     let table = fleet.client().run(&["sources"]).expect_code(0);
     assert!(table.stdout.contains("no backend"), "{table}");
 }
+
+#[test]
+fn a_leader_that_stood_still_undoes_nothing() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, list, mut servers) = found(&[]);
+    let leader = fleet.leader();
+    let others: Vec<_> = fleet
+        .numbers()
+        .into_iter()
+        .filter(|number| *number != leader)
+        .collect();
+    fleet.stop(leader);
+    fleet.leader_among(&others);
+    servers.extend(fleet.start_servers(8105..8107));
+    list.write(addresses(&servers));
+    fleet.wait_served_from(&others, &servers);
+    let newest = fleet.endpoints(others[0]);
+    fleet.go_on(leader);
+    fleet.wait_served_from(&fleet.numbers(), &servers);
+    fleet.wait_formed();
+    for number in fleet.numbers() {
+        assert_eq!(fleet.endpoints(number), newest, "nothing was written since");
+    }
+}
