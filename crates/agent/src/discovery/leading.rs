@@ -11,18 +11,18 @@ use async_trait::async_trait;
 use hafleet_api::certificates::{CertificateChange, CertificateWrite};
 use hafleet_api::fleet::Intent;
 use hafleet_api::{Fleet as _, v1};
-use hafleet_cluster::{Cluster, Expect, Role, View, WriteError, WriteRequest};
-use hafleet_discovery::{BackendState, Engine, Judgement, Launch};
+use hafleet_cluster::{Cluster, Expect, View, WriteError, WriteRequest};
+use hafleet_discovery::{Judgement, Launch};
 use hafleet_model::secrets::CertificateName;
-use hafleet_model::{
-    Document, DocumentKind, Endpoints, Header, NodeId, Secrets, Stamp, Term, spec, with_causes,
-};
+use hafleet_model::{Document, DocumentKind, Endpoints, Header, Secrets, Term, with_causes};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::board::{Board, Confirmed, Request, Unconfirmed};
 use super::difference::{difference, is_same, without};
+use super::lead::Lead;
 use super::message::sources_of;
+use super::standing::{self, Standing};
 use crate::endpoints::{EndpointsKeeper, Newest};
 use crate::fleet::AgentFleet;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
@@ -52,38 +52,6 @@ pub(crate) struct DiscoveryLoop {
     /// What of the view was last acted upon.
     seen: Option<Standing>,
     lead: Option<Lead>,
-}
-
-/// What of a view matters here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Standing {
-    /// The term that this node leads.
-    term: Option<Term>,
-    members: BTreeSet<NodeId>,
-}
-
-impl Standing {
-    fn of(view: &View) -> Self {
-        let term = match view.leadership.role {
-            Role::Leader(term) => Some(term),
-            Role::Follower(..) | Role::Settling { .. } | Role::Unfit { .. } => None,
-        };
-        let members = view.members.iter().map(|member| member.report.id.clone());
-        Self {
-            term,
-            members: members.collect(),
-        }
-    }
-}
-
-/// What there is only while this node leads.
-struct Lead {
-    term: Term,
-    engine: Engine,
-    /// The spec that the engine has.
-    spec: Option<Stamp>,
-    /// Nodes whose containers were forgotten.
-    forgotten: BTreeSet<NodeId>,
 }
 
 /// Why endpoints were not written.
@@ -133,23 +101,13 @@ impl DiscoveryLoop {
     fn prepare(&mut self, term: Term) -> Result<(), String> {
         if self.lead.as_ref().is_none_or(|lead| lead.term != term) {
             let name = self.fleet.name.as_str();
-            self.lead = Some(Lead {
-                term,
-                engine: Engine::new(name, Arc::clone(&self.launch)),
-                spec: None,
-                forgotten: BTreeSet::new(),
-            });
+            self.lead = Some(Lead::new(name, term, Arc::clone(&self.launch)));
         }
         let document = self.spec.borrow_and_update().clone();
         let (Some(lead), Some(document)) = (&mut self.lead, document) else {
             return Ok(());
         };
-        if lead.spec != Some(document.stamp()) {
-            let loaded = spec::load(document.body()).map_err(|error| error.to_string())?;
-            lead.engine.set_spec(&loaded.spec);
-            lead.spec = Some(document.stamp());
-        }
-        Ok(())
+        lead.follow(&document)
     }
 
     /// Does what others asked for. Returns those who wait for it to be written, and who they are.
@@ -161,8 +119,7 @@ impl DiscoveryLoop {
         for request in self.board.take() {
             match request {
                 Request::Publish { node, result } => {
-                    lead.forgotten.remove(&node);
-                    lead.engine.publish(node, result);
+                    lead.publish(node, result);
                 }
                 Request::Confirm {
                     backend,
@@ -188,7 +145,9 @@ impl DiscoveryLoop {
             let Some(lead) = &mut self.lead else {
                 break;
             };
-            lead.forget_strangers(&newest.found.endpoints, self.seen.as_ref());
+            if let Some(Standing { members, .. }) = &self.seen {
+                lead.forget_strangers(&newest.found.endpoints, members);
+            }
             let before = Arc::clone(&newest.found.endpoints);
             let judgement = lead.engine.decide(&before).clone();
             self.show();
@@ -304,42 +263,6 @@ impl DiscoveryLoop {
     }
 }
 
-impl Lead {
-    /// Lets through what is held back of `backend`; the servers that go.
-    fn confirm(&mut self, backend: &str) -> Result<Vec<String>, Unconfirmed> {
-        let status = self.engine.status();
-        let state = status.backends.iter().find(|state| state.name == backend);
-        let Some(state) = state else {
-            let known = status.backends.into_iter().map(|state| state.name);
-            return Err(Unconfirmed::UnknownBackend {
-                known: known.collect(),
-            });
-        };
-        let going = match &state.state {
-            BackendState::Held(held) => held.going.iter().cloned().collect(),
-            BackendState::Followed | BackendState::Waiting(_) => Vec::new(),
-        };
-        self.engine.confirm(backend);
-        Ok(going)
-    }
-
-    /// Forgets the containers of nodes that are members no more. Those of a node that is merely gone for now stay.
-    fn forget_strangers(&mut self, endpoints: &Endpoints, seen: Option<&Standing>) {
-        let Some(Standing { members, .. }) = seen else {
-            return;
-        };
-        let servers = endpoints.backends.values().flatten();
-        let nodes = servers.filter_map(|server| server.source.strip_prefix("docker "));
-        let nodes: BTreeSet<_> = nodes.filter_map(|node| NodeId::new(node).ok()).collect();
-        for node in nodes {
-            if !members.contains(&node) && self.forgotten.insert(node.clone()) {
-                tracing::info!(%node, "is no member any more, and its containers are forgotten");
-                self.engine.forget(&node);
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl Reconcile for DiscoveryLoop {
     const NAME: &'static str = "discovery";
@@ -381,7 +304,7 @@ impl Reconcile for DiscoveryLoop {
             return self.rest("another node leads, or none");
         };
         let spec = self.spec.borrow().clone();
-        if is_behind(&view, spec.map(|document| document.stamp())) {
+        if standing::is_behind(&view, spec.map(|document| document.stamp())) {
             // By an older spec, servers of backends would go that it does not have yet.
             return Outcome::Deferred {
                 until: Instant::now() + CATCHING_UP,
@@ -416,15 +339,4 @@ impl Reconcile for DiscoveryLoop {
     async fn end(&mut self) {
         self.rest("the agent stops");
     }
-}
-
-/// Whether a live node has a newer spec than `own`.
-fn is_behind(view: &View, own: Option<Stamp>) -> bool {
-    let live = view
-        .members
-        .iter()
-        .filter(|member| member.liveness.is_live());
-    let held = live.filter_map(|member| member.report.held.get(&DocumentKind::Spec));
-    held.max()
-        .is_some_and(|newest| own.is_none_or(|own| newest.revision > own.revision))
 }

@@ -9,8 +9,10 @@ mod certificates;
 mod containers;
 mod difference;
 mod launch;
+mod lead;
 mod leading;
 mod message;
+mod standing;
 
 pub(crate) use board::{Board, Confirmed, Request, Unconfirmed};
 pub(crate) use containers::{ContainersLoop, PACE as CONTAINERS_PACE};
