@@ -17,7 +17,8 @@ use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::warn;
 
 pub use self::engine::DockerEngine;
 use crate::answer::{Answer, SourceError};
@@ -81,11 +82,11 @@ impl DockerSource {
     /// Answers until something fails. No error is told when the events ended and all else was well: the next session says
     /// whether the engine is still there.
     async fn session(&self, answers: &Answers, pauses: &mut Pauses) -> Option<SourceError> {
-        let docker = match self.engine.connect(self.settings.timeout).await {
+        let docker = match self.engine.connect(self.limit()).await {
             Ok(docker) => docker,
             Err(error) => return Some(error),
         };
-        let mut events = Box::pin(events(&docker));
+        let mut events = events(&docker).boxed();
         loop {
             match self.containers(&docker).await {
                 Ok(answer) => answers.put(Ok(answer)),
@@ -94,14 +95,23 @@ impl DockerSource {
             let due = Instant::now() + pauses.after_answer();
             match timeout_at(due, next_change(&mut events)).await {
                 Ok(Ok(())) | Err(_) => {}
-                Ok(Err(EventsEnded)) => return None,
+                Ok(Err(Some(error @ Error::DockerResponseServerError { .. }))) => {
+                    warn!(%error, "no events of {}: it is looked at each interval only", self.engine);
+                    events = stream::pending().boxed();
+                    sleep_until(due).await;
+                }
+                Ok(Err(_)) => return None,
             }
         }
     }
 
+    /// One that takes longer than the interval is an error then, so that there is something to say.
+    fn limit(&self) -> Duration {
+        self.settings.timeout.min(self.settings.interval)
+    }
+
     async fn containers(&self, docker: &Docker) -> Result<Answer, SourceError> {
-        let limit = self.settings.timeout;
-        let answer = timeout(limit, look(docker)).await;
+        let answer = timeout(self.limit(), look(docker)).await;
         let answer = answer.unwrap_or(Err(Error::RequestTimeoutError));
         answer.map_err(|error| self.engine.failure(&error))
     }
@@ -116,9 +126,6 @@ impl Source for DockerSource {
         }
     }
 }
-
-/// The stream of events is over, or cannot be had.
-struct EventsEnded;
 
 fn events(docker: &Docker) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -135,7 +142,10 @@ fn events(docker: &Docker) -> impl Stream<Item = Result<EventMessage, Error>> + 
 }
 
 /// Resolves when events came and it has gone quiet again.
-async fn next_change<S>(events: &mut S) -> Result<(), EventsEnded>
+///
+/// # Errors
+/// When there are no more events, and why, if there is a reason.
+async fn next_change<S>(events: &mut S) -> Result<(), Option<Error>>
 where
     S: Stream<Item = Result<EventMessage, Error>> + Unpin,
 {
@@ -150,13 +160,14 @@ where
     Ok(())
 }
 
-async fn next<S>(events: &mut S) -> Result<(), EventsEnded>
+async fn next<S>(events: &mut S) -> Result<(), Option<Error>>
 where
     S: Stream<Item = Result<EventMessage, Error>> + Unpin,
 {
     match events.next().await {
         Some(Ok(_)) => Ok(()),
-        Some(Err(_)) | None => Err(EventsEnded),
+        Some(Err(error)) => Err(Some(error)),
+        None => Err(None),
     }
 }
 

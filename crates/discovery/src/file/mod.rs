@@ -43,9 +43,10 @@ impl FileSource {
         let mut watch = DirectoryWatch::of(&self.path);
         let mut last = None;
         let mut due = Instant::now();
+        let limit = self.settings.timeout.min(self.settings.interval);
         loop {
             watch.renew();
-            let read = read_within(&self.path, self.settings.timeout).await;
+            let read = read_within(&self.path, limit).await;
             if Instant::now() >= due || last.as_ref() != Some(&read) {
                 due = Instant::now()
                     + match read {

@@ -12,7 +12,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What sources are told here: short, so that tests are.
 pub(crate) const SETTINGS: SourceSettings = SourceSettings {
-    interval: Duration::from_secs(1),
+    interval: Duration::from_secs(2),
     timeout: Duration::from_secs(5),
 };
 

@@ -29,7 +29,7 @@ fn left_out(said: &Said) -> Vec<&str> {
     left_out.map(|left_out| left_out.what.as_str()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_is_in_service_while_its_health_check_says_so() {
     let Some(world) = start::<DockerWorld>().await else {
         return;
@@ -48,7 +48,7 @@ async fn a_container_is_in_service_while_its_health_check_says_so() {
     watcher.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_paused_stopped_or_labelled_wrongly_is_no_server() {
     let Some(mut world) = start::<DockerWorld>().await else {
         return;
@@ -73,7 +73,7 @@ async fn what_is_paused_stopped_or_labelled_wrongly_is_no_server() {
     watcher.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_network_is_named_and_the_hosts_own_gives_no_server() {
     let Some(mut world) = start::<DockerWorld>().await else {
         return;
@@ -96,7 +96,7 @@ async fn each_network_is_named_and_the_hosts_own_gives_no_server() {
     watcher.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_that_end_with_their_engine_are_gone_and_not_before_it_is_back() {
     let Ok(mut world) = DockerWorld::that_loses_containers().await else {
         return;
@@ -121,11 +121,29 @@ async fn containers_that_end_with_their_engine_are_gone_and_not_before_it_is_bac
     watcher.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_stands_still_is_an_error_within_the_interval() {
+    let Some(mut world) = start::<DockerWorld>().await else {
+        return;
+    };
+    world.add(1).await;
+    let mut watcher = Watcher::of(&world);
+    watcher.until_numbers::<DockerWorld>(&[1]).await;
+    world.signal("STOP");
+    for _ in 0..2 {
+        let error = watcher.until_error().await;
+        assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    }
+    world.signal("CONT");
+    watcher.until_numbers::<DockerWorld>(&[1]).await;
+    watcher.stop().await;
+}
+
 fn found(said: &Said) -> usize {
     said.result.as_ref().map_or(0, |answer| answer.found.len())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_is_not_there_is_an_error() {
     let home = TempDir::new().unwrap();
     for (engine, words) in [
@@ -143,7 +161,7 @@ async fn an_engine_that_is_not_there_is_an_error() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_is_reached_by_tcp_on_loopback_and_by_tls_with_certificates() {
     let Some(mut world) = start::<DockerWorld>().await else {
         return;

@@ -132,8 +132,10 @@ impl DockerWorld {
         let home = self.home.path();
         let at = |name: &str| home.join(name).to_string_lossy().into_owned();
         let log = std::fs::File::create(home.join("log")).unwrap();
-        let mut dockerd = self.inside("dockerd");
+        // Through a shell that ends at once: then the engine is a child of its own space, and of nothing outside.
+        let mut dockerd = self.inside("sh");
         dockerd
+            .args(["-c", "\"$@\" &", "sh", "dockerd"])
             .args([
                 "--storage-driver=vfs",
                 "--iptables=false",
@@ -149,9 +151,7 @@ impl DockerWorld {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        let mut dockerd = dockerd.spawn().unwrap();
-        // It ends with its namespaces at the latest.
-        std::thread::spawn(move || dockerd.wait());
+        assert!(dockerd.status().unwrap().success());
     }
 
     /// Waits until it can be used. An error is the last that it said.
@@ -174,6 +174,14 @@ impl DockerWorld {
             }
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The engine stands still: it takes connections and says nothing, until it goes on (`STOP`, `CONT`).
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        let kill = format!("kill -{name} {}", pid.trim());
+        let status = self.inside("sh").args(["-c", &kill]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Kills the engine and its containerd, which would end by itself but may be found alive by the next engine.
