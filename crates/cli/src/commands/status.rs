@@ -74,13 +74,13 @@ fn whole(status: &v1::FleetStatus) -> String {
         format!("fleet   {} as {} sees it", status.fleet, status.node_id),
         format!("leader  {leader}"),
         format!("spec    {spec}"),
-        format!("found   {}", found(status)),
         format!(
             "nodes   {live} of {} live; a write needs {}",
             status.nodes.len(),
             status.majority
         ),
     ];
+    lines.extend(found(status));
     if !status.conflicts.is_empty() {
         let lost: Vec<_> = status
             .conflicts
@@ -97,21 +97,18 @@ fn whole(status: &v1::FleetStatus) -> String {
     lines.join("\n")
 }
 
-/// What discovery found, and how many nodes have it.
-fn found(status: &v1::FleetStatus) -> String {
-    let Some(endpoints) = &status.endpoints else {
-        return "no servers by discovery".to_owned();
-    };
-    let newest = &endpoints.revision;
+/// What discovery found, and how many nodes have it; nothing where it has found nothing yet.
+fn found(status: &v1::FleetStatus) -> Option<String> {
+    let newest = &status.endpoints.as_ref()?.revision;
     let has_it = |node: &&v1::NodeStatus| {
         let state = node.endpoints.as_ref();
         state.is_some_and(|state| state.applied_revision == *newest)
     };
     let count = status.nodes.iter().filter(has_it).count();
-    format!(
-        "endpoints {newest}, on {count} of {} nodes",
-        status.nodes.len()
-    )
+    let nodes = status.nodes.len();
+    Some(format!(
+        "found   endpoints {newest}, on {count} of {nodes} nodes"
+    ))
 }
 
 fn comment_of(info: &v1::RevisionInfo) -> String {
