@@ -2,10 +2,12 @@
 
 use hafleet_api::Failure;
 use hafleet_api::fleet::Steps;
-use hafleet_haproxy::{CheckError, Inspector, Rendered};
+use hafleet_haproxy::{CheckError, Inspector, RenderError, Rendered};
 use hafleet_model::endpoints::effective_spec;
 use hafleet_model::spec::{self, Finding, Findings, LoadedSpec};
-use hafleet_model::{Endpoints, with_causes};
+use hafleet_model::{Endpoints, Spec, with_causes};
+
+use crate::overrides::ServerOverrides;
 
 /// A valid spec and its configuration for this node.
 pub(crate) struct Candidate {
@@ -19,14 +21,22 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads, validates and renders `text`, with what discovery found. That has no say in whether it is valid.
+    /// Reads, validates and renders `text`, with what discovery found and what operators ask of servers. That has no say
+    /// in whether it is valid.
     pub(crate) fn read(
         text: &str,
         inspector: &Inspector,
         endpoints: &Endpoints,
+        overrides: &ServerOverrides,
     ) -> Result<Self, Failure> {
         let loaded = spec::load(text).map_err(Failure::InvalidSpec)?;
-        let alone = inspector.render(&loaded.spec).map_err(|error| {
+        let render = |mut spec: Spec| {
+            overrides.weigh(&mut spec);
+            let mut rendered = inspector.render(&spec)?;
+            overrides.ask_states(&mut rendered);
+            Ok::<_, RenderError>(rendered)
+        };
+        let alone = render(loaded.spec.clone()).map_err(|error| {
             let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
             Failure::InvalidSpec(Findings(findings.collect()))
         })?;
@@ -35,7 +45,7 @@ impl Candidate {
         let (rendered, alone, problem) = if spec == loaded.spec {
             (alone, None, None)
         } else {
-            match inspector.render(&spec) {
+            match render(spec) {
                 Ok(rendered) => (rendered, Some(alone), None),
                 Err(error) => (alone, None, Some(of_endpoints(&error.0))),
             }

@@ -1,4 +1,5 @@
-//! What this node's HAProxy should run: the fleet's spec with what discovery found, and the certificates that both name.
+//! What this node's HAProxy should run: the fleet's spec with what discovery found, the certificates that both name, and
+//! what operators ask of servers by hand.
 //!
 //! The spec is people's and counts as written. The endpoints are found, and must never be what stops a node: those that
 //! HAProxy cannot have are refused, and the ones before them are taken.
@@ -8,10 +9,11 @@ use std::collections::BTreeMap;
 use hafleet_haproxy::{ApplyError, Inspector, Rendered};
 use hafleet_model::endpoints::effective_spec;
 use hafleet_model::spec::{self, Findings, LoadedSpec};
-use hafleet_model::{Document, Spec, Stamp};
+use hafleet_model::{Document, Revision, Spec, Stamp};
 
 use crate::certificates::CertificateKeeper;
 use crate::endpoints::{Earlier, EndpointsKeeper, Found};
+use crate::overrides::{Asked, OverridesKeeper, ServerOverrides};
 
 /// How many revisions of the endpoints are tried at most before the node stays with what it runs.
 const MAX_REFUSED: usize = 4;
@@ -24,6 +26,8 @@ pub(crate) struct Wanted {
     secrets: Option<Stamp>,
     /// The endpoints whose servers it has.
     found: Found,
+    /// What is asked of its servers by hand.
+    overrides: ServerOverrides,
     /// What HAProxy gets.
     pub(crate) rendered: Rendered,
 }
@@ -31,11 +35,12 @@ pub(crate) struct Wanted {
 /// Why there is no configuration, in words.
 pub(crate) struct Fault(pub(crate) String);
 
-/// Puts spec, endpoints and certificates together, anew only when one of them is another.
+/// Puts spec, endpoints, certificates and overrides together, anew only when one of them is another.
 pub(crate) struct Composer {
     inspector: Inspector,
     certificates: CertificateKeeper,
     endpoints: EndpointsKeeper,
+    overrides: OverridesKeeper,
     spec: Option<(Stamp, LoadedSpec)>,
     wanted: Option<Wanted>,
     /// The endpoints that HAProxy has, as far as this agent knows.
@@ -46,6 +51,10 @@ pub(crate) struct Composer {
     refused: BTreeMap<Stamp, String>,
     /// Why the newest endpoints cannot be read.
     problem: Option<String>,
+    /// What is asked of servers by hand.
+    asked: Asked,
+    /// The revision of the overrides that HAProxy has.
+    laid: Option<Revision>,
 }
 
 impl Composer {
@@ -53,23 +62,33 @@ impl Composer {
         inspector: Inspector,
         certificates: CertificateKeeper,
         endpoints: EndpointsKeeper,
+        overrides: OverridesKeeper,
     ) -> Self {
         Self {
             inspector,
             certificates,
             endpoints,
+            overrides,
             spec: None,
             wanted: None,
             good: None,
             parts: None,
             refused: BTreeMap::new(),
             problem: None,
+            asked: Asked::default(),
+            laid: None,
         }
     }
 
     /// The configuration of the last [`Composer::compose`] that went well.
     pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.wanted.as_ref()
+    }
+
+    /// When something that operators asked for is over, in milliseconds since 1970, as of the last
+    /// [`Composer::compose`].
+    pub(crate) fn next_expiry(&self) -> Option<i64> {
+        self.asked.next_expiry
     }
 
     /// Forgets which endpoints were refused, so that they are tried once more.
@@ -79,6 +98,8 @@ impl Composer {
 
     /// Makes the configuration of `document`.
     pub(crate) fn compose(&mut self, document: &Document) -> Result<(), Fault> {
+        // First of all, so that nobody waits for the end of what is over.
+        self.asked = Asked::from(self.overrides.newest());
         let secrets = self.certificates.bring().map_err(Fault)?;
         let newest = self.endpoints.newest();
         self.problem = newest.problem;
@@ -95,6 +116,7 @@ impl Composer {
                 wanted.stamp == document.stamp()
                     && wanted.secrets == secrets
                     && wanted.found.stamp == found.stamp
+                    && wanted.overrides == self.asked.servers
             };
             if self.wanted.as_ref().is_some_and(is_same) {
                 return Ok(());
@@ -106,6 +128,7 @@ impl Composer {
                         stamp: document.stamp(),
                         secrets,
                         found,
+                        overrides: self.asked.servers.clone(),
                         rendered,
                     });
                     return Ok(());
@@ -121,6 +144,12 @@ impl Composer {
     /// HAProxy has it now.
     pub(crate) fn accept(&mut self) {
         self.good = self.wanted.as_ref().map(|wanted| wanted.found.clone());
+        self.laid = self.asked.revision;
+    }
+
+    /// The revision of the overrides that HAProxy has.
+    pub(crate) fn overrides(&self) -> Option<Revision> {
+        self.laid
     }
 
     /// HAProxy did not take it. Whether that is for the endpoints, and others may do.
@@ -199,10 +228,16 @@ impl Composer {
         let Some((_, loaded)) = &self.spec else {
             return Err("there is no spec".to_owned());
         };
-        let spec = self.effective(&loaded.spec, found);
-        self.inspector.render(&spec).map_err(|error| {
+        let mut spec = self.effective(&loaded.spec, found);
+        let overrides = &self.asked.servers;
+        overrides.weigh(&mut spec);
+        let rendered = self.inspector.render(&spec).map_err(|error| {
             let findings = error.0.0.into_iter().map(|finding| loaded.locate(finding));
             Findings(findings.collect()).to_string()
+        });
+        rendered.map(|mut rendered| {
+            overrides.ask_states(&mut rendered);
+            rendered
         })
     }
 

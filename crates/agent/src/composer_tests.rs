@@ -92,7 +92,8 @@ impl Node {
         let certificates =
             CertificateKeeper::new(self.cluster.clone(), inspector.certificates().clone());
         let endpoints = EndpointsKeeper::new(self.cluster.clone());
-        Composer::new(inspector, certificates, endpoints)
+        let overrides = OverridesKeeper::new(self.cluster.clone());
+        Composer::new(inspector, certificates, endpoints, overrides)
     }
 
     async fn write(&self, kind: DocumentKind, body: &str) -> Document {
@@ -119,6 +120,46 @@ impl Node {
         });
         self.write(DocumentKind::Endpoints, &body.to_string()).await
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_by_hand_is_rendered_until_it_is_over() {
+    let node = Node::start().await;
+    let spec = node.write(DocumentKind::Spec, SPEC).await;
+    node.write_endpoints("s1", None).await;
+    let mut composer = node.composer();
+    let overrides = |until_ms: i64| {
+        let ada = serde_json::json!({"author": "ada", "since_ms": 1});
+        let gone = serde_json::json!({"author": "ada", "since_ms": 1, "state": "drain"});
+        let mut maint = ada.clone();
+        maint["state"] = "maint".into();
+        maint["weight"] = 7.into();
+        maint["until_ms"] = until_ms.into();
+        serde_json::json!({"version": 1, "servers": {"app/s1": maint, "app/gone": gone}})
+            .to_string()
+    };
+    let until_ms = crate::overrides::now_ms() + 3_600_000;
+    node.write(DocumentKind::Overrides, &overrides(until_ms))
+        .await;
+    assert!(composer.compose(&spec).is_ok());
+    assert_eq!(composer.next_expiry(), Some(until_ms));
+    let body = composer.wanted().unwrap().rendered.body().to_owned();
+    let line = body.lines().find(|line| line.contains("server s1"));
+    let line = line.unwrap_or_default();
+    assert!(
+        line.contains("weight 7") && line.ends_with("disabled"),
+        "{body}"
+    );
+
+    node.write(DocumentKind::Overrides, "{\"version\":9}").await;
+    assert!(composer.compose(&spec).is_ok());
+    assert_eq!(composer.wanted().unwrap().rendered.body(), body);
+
+    node.write(DocumentKind::Overrides, &overrides(2)).await;
+    assert!(composer.compose(&spec).is_ok());
+    let wanted = composer.wanted().unwrap();
+    assert!(!wanted.rendered.body().contains("disabled"));
+    assert_eq!(composer.next_expiry(), None);
 }
 
 fn servers(composer: &Composer) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! The loop that brings this node's HAProxy to the fleet's spec with what discovery found, and says how that goes.
+//! The loop that brings this node's HAProxy to the fleet's spec with what discovery found and what operators ask of
+//! servers, and says how that goes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::composer::{Composer, Fault};
 use crate::endpoints::Found;
+use crate::overrides::wait_until;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 use crate::reloads::{Reload, ReloadLog, ReloadPace};
 use hafleet_model::with_causes;
@@ -37,6 +39,7 @@ pub(crate) struct DataPlaneLoop {
     spec: watch::Receiver<Option<Arc<Document>>>,
     secrets: watch::Receiver<Option<Arc<Document>>>,
     endpoints: watch::Receiver<Option<Arc<Document>>>,
+    overrides: watch::Receiver<Option<Arc<Document>>>,
     composer: Composer,
     state: ApplyState,
     endpoints_state: EndpointsState,
@@ -53,6 +56,8 @@ pub(crate) struct LastSeen {
     pub(crate) old_processes: Vec<OldProcess>,
     /// What was found changed behind the agent's back and was put right.
     pub(crate) drift: Vec<String>,
+    /// The overrides that it has.
+    pub(crate) overrides: Option<Revision>,
 }
 
 impl DataPlaneLoop {
@@ -72,6 +77,7 @@ impl DataPlaneLoop {
         spec.mark_changed();
         let secrets = cluster.document(DocumentKind::Secrets);
         let endpoints = cluster.document(DocumentKind::Endpoints);
+        let overrides = cluster.document(DocumentKind::Overrides);
         let state = proxy
             .applied_revision()
             .map_or(ApplyState::Waiting, |revision| ApplyState::Applied {
@@ -86,6 +92,7 @@ impl DataPlaneLoop {
             spec,
             secrets,
             endpoints,
+            overrides,
             composer,
             state,
             endpoints_state: EndpointsState::default(),
@@ -243,6 +250,7 @@ impl DataPlaneLoop {
         self.last_seen.send_replace(LastSeen {
             old_processes: self.proxy.old_processes(),
             drift: self.proxy.drift(),
+            overrides: self.composer.overrides(),
         });
         let observed = data_plane.clone();
         self.cluster
@@ -260,6 +268,8 @@ impl Reconcile for DataPlaneLoop {
             changed = self.spec.changed() => changed,
             changed = self.secrets.changed() => changed,
             changed = self.endpoints.changed() => changed,
+            changed = self.overrides.changed() => changed,
+            () = wait_until(self.composer.next_expiry()) => Ok(()),
         };
         if changed.is_err() {
             std::future::pending::<()>().await;
@@ -269,6 +279,7 @@ impl Reconcile for DataPlaneLoop {
     async fn reconcile(&mut self, activation: Activation) -> Outcome {
         self.secrets.mark_unchanged();
         self.endpoints.mark_unchanged();
+        self.overrides.mark_unchanged();
         if activation == Activation::Retry {
             self.composer.try_anew();
         }

@@ -1,6 +1,7 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
 mod certificates;
+mod overrides;
 mod sources;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use hafleet_api::fleet::{
     FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, OldProcess,
     Rendering, Rollback, Scope, Status, Write, Written,
 };
+use hafleet_api::overrides::OverrideWrite;
 use hafleet_api::{Failure, Fleet, v1};
 use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
@@ -33,6 +35,7 @@ use crate::data_plane::LastSeen;
 use crate::discovery::Board;
 use crate::endpoints::EndpointsKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
+use crate::overrides::{OverridesKeeper, ServerOverrides};
 use crate::reloads::ReloadLog;
 use hafleet_model::with_causes;
 use sources::{ConfirmEndpoints, ListSources};
@@ -54,6 +57,7 @@ pub(crate) struct AgentFleet {
     pub(crate) inspector: Inspector,
     pub(crate) certificates: CertificateKeeper,
     pub(crate) endpoints: EndpointsKeeper,
+    pub(crate) overrides: OverridesKeeper,
     pub(crate) board: Board,
     pub(crate) reloads: ReloadLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
@@ -68,9 +72,13 @@ impl AgentFleet {
             Role::Settling { reason } => LeaderRole::Settling((*reason).to_owned()),
             Role::Unfit { reason } => LeaderRole::Unfit(reason.clone()),
         };
+        let drained = self.overrides.holding().nodes;
         let node = |member: &hafleet_cluster::Member| NodeStatus {
             report: member.report.clone(),
             dead: dead_reason(member),
+            drained: drained
+                .get(&member.report.id)
+                .map(|drain| drain.provenance.clone()),
         };
         let newest = |kind| {
             let document = self.cluster.document(kind).borrow().clone();
@@ -184,11 +192,12 @@ impl AgentFleet {
         self.candidate(spec)?.check(&self.inspector).await
     }
 
-    /// `spec` as this node would have it, with the newest certificates and endpoints of the fleet.
+    /// `spec` as this node would have it, with the newest certificates, endpoints and overrides of the fleet.
     fn candidate(&self, spec: &str) -> Result<Candidate, Failure> {
         self.certificates.bring().map_err(Failure::Internal)?;
         let found = self.endpoints.newest().found;
-        Candidate::read(spec, &self.inspector, &found.endpoints)
+        let overrides = ServerOverrides::from(&self.overrides.holding());
+        Candidate::read(spec, &self.inspector, &found.endpoints, &overrides)
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
@@ -405,6 +414,7 @@ impl Fleet for AgentFleet {
             reloads,
             old_processes: seen.old_processes.iter().map(old).collect(),
             drift: seen.drift,
+            overrides: seen.overrides,
         }
         .into())
     }
@@ -518,6 +528,17 @@ impl Fleet for AgentFleet {
     ) -> Result<v1::ConfirmEndpointsResponse, Failure> {
         self.through_leader(&ConfirmEndpoints { backend, intent })
             .await
+    }
+
+    async fn overrides(&self) -> Result<v1::ListOverridesResponse, Failure> {
+        Ok(self.override_list())
+    }
+
+    async fn write_override(
+        &self,
+        write: OverrideWrite,
+    ) -> Result<v1::WriteOverrideResponse, Failure> {
+        self.through_leader(&write).await
     }
 
     async fn publish_found(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hafleet_api::certificates::{CertificateChange, CertificateWrite};
 use hafleet_api::convert::BadAnswer;
 use hafleet_api::fleet::{Intent, NodePlan, Rendering, Rollback, Write, Written};
+use hafleet_api::overrides::{OverrideChange, OverrideWrite, duration, state_message};
 use hafleet_api::v1::{self, admin_client::AdminClient};
 use hafleet_api::{Failure, ON_BEHALF_OF, failure};
 use hafleet_cluster::Cluster;
@@ -232,6 +233,69 @@ impl Forward {
         answer
             .map(tonic::Response::into_inner)
             .map_err(|status| unanswered(&self.node, status, "hafleet sources"))
+    }
+
+    /// Has the other agent, which should lead, do something by hand, or take it back.
+    pub(crate) async fn write_override(
+        mut self,
+        write: &OverrideWrite,
+    ) -> Result<v1::WriteOverrideResponse, Unanswered> {
+        let intent = &write.intent;
+        let (comment, force_without_majority) = (intent.comment.clone(), intent.force);
+        let answer = match write.change.clone() {
+            OverrideChange::Drain { node, lasting } => {
+                let message = v1::DrainNodeRequest {
+                    node_id: node.to_string(),
+                    lasting: lasting.map(duration),
+                    comment,
+                    force_without_majority,
+                };
+                self.admin.drain_node(on_behalf_of(message, intent)).await
+            }
+            OverrideChange::Undrain { node } => {
+                let message = v1::UndrainNodeRequest {
+                    node_id: node.to_string(),
+                    comment,
+                    force_without_majority,
+                };
+                self.admin.undrain_node(on_behalf_of(message, intent)).await
+            }
+            OverrideChange::State {
+                server,
+                state,
+                lasting,
+            } => {
+                let message = v1::SetServerStateRequest {
+                    backend: server.backend,
+                    server: server.server,
+                    state: state_message(state).into(),
+                    lasting: lasting.map(duration),
+                    comment,
+                    force_without_majority,
+                };
+                let request = on_behalf_of(message, intent);
+                self.admin.set_server_state(request).await
+            }
+            OverrideChange::Weight {
+                server,
+                weight,
+                lasting,
+            } => {
+                let message = v1::SetServerWeightRequest {
+                    backend: server.backend,
+                    server: server.server,
+                    weight: weight.map(u32::from),
+                    lasting: lasting.map(duration),
+                    comment,
+                    force_without_majority,
+                };
+                let request = on_behalf_of(message, intent);
+                self.admin.set_server_weight(request).await
+            }
+        };
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| unanswered(&self.node, status, "hafleet overrides"))
     }
 
     /// Tells the other agent, which should lead, what this node's own engine has.

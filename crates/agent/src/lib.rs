@@ -9,6 +9,7 @@
 //! - [`forward`]: calls that another agent has to answer.
 //! - [`certificates`]: the fleet's certificates, in files on this node.
 //! - [`endpoints`]: what discovery found, as this node has it.
+//! - [`overrides`]: what operators did by hand, as this node has it.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
 //! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
@@ -23,6 +24,7 @@ mod endpoints;
 mod fleet;
 mod forward;
 mod log;
+mod overrides;
 pub mod reconcile;
 mod reloads;
 mod run;

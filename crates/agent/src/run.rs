@@ -21,6 +21,8 @@ use crate::data_plane::{self, DataPlaneLoop};
 use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
 use crate::fleet::AgentFleet;
+use crate::overrides::OverridesKeeper;
+use crate::overrides::expiry::{self, ExpiryLoop};
 use crate::reloads::{ReloadLog, ReloadPace};
 use crate::{log, reconcile};
 use hafleet_model::with_causes;
@@ -160,7 +162,13 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let inspector = proxy.inspector();
     let certificates = CertificateKeeper::new(cluster.clone(), inspector.certificates().clone());
     let endpoints = EndpointsKeeper::new(cluster.clone());
-    let composer = Composer::new(inspector.clone(), certificates.clone(), endpoints.clone());
+    let overrides = OverridesKeeper::new(cluster.clone());
+    let composer = Composer::new(
+        inspector.clone(),
+        certificates.clone(),
+        endpoints.clone(),
+        overrides.clone(),
+    );
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
     let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), composer, pace, reloads.clone());
@@ -171,12 +179,15 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         inspector,
         certificates,
         endpoints,
+        overrides,
         board: Board::default(),
         reloads,
         last_seen: data_plane.last_seen(),
     };
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
     let mut discovery = tokio::spawn(discover(&config, &fleet, stop.clone()));
+    let expiry = ExpiryLoop::new(fleet.node.clone(), &cluster, fleet.overrides.clone());
+    let mut expiry = tokio::spawn(reconcile::run(expiry, expiry::PACE, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let server = serve(incoming, fleet, peers, stop.clone());
@@ -188,6 +199,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         error = cluster.failed() => Err(AgentError::Died(error)),
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
         ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
+        ended = &mut expiry => Err(AgentError::Server(format!("the loop of expiry ended: {ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };
     tracing::info!("agent stops; HAProxy goes on serving");

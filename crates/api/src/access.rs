@@ -29,7 +29,7 @@ const ADMIN: Needed = Needed::Role(Role::Admin);
 
 /// Who may call each method of the `Admin` service. A method that is not here may be called by nobody, and a
 /// test compares the table with the service's descriptor.
-pub const METHODS: [(&str, Needed); 19] = [
+pub const METHODS: [(&str, Needed); 24] = [
     ("GetStatus", VIEWER),
     ("WatchStatus", VIEWER),
     ("GetNode", VIEWER),
@@ -48,6 +48,11 @@ pub const METHODS: [(&str, Needed); 19] = [
     ("RemoveCertificate", ADMIN),
     ("ListSources", VIEWER),
     ("ConfirmEndpoints", OPERATOR),
+    ("ListOverrides", VIEWER),
+    ("DrainNode", OPERATOR),
+    ("UndrainNode", OPERATOR),
+    ("SetServerState", OPERATOR),
+    ("SetServerWeight", OPERATOR),
     ("PublishFound", Needed::Node),
 ];
 
@@ -117,6 +122,29 @@ mod tests {
             .into_iter()
             .map(|method| method.name().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn viewers_see_what_was_done_by_hand_and_operators_do_it() {
+        let who_may = |method: &'static str| {
+            Role::ALL.into_iter().filter(move |role| {
+                let name = hafleet_identity::PersonName::new("ada").unwrap();
+                let role = *role;
+                allow(&caller(Principal::Person { name, role }), method).is_ok()
+            })
+        };
+        for method in [
+            "DrainNode",
+            "UndrainNode",
+            "SetServerState",
+            "SetServerWeight",
+        ] {
+            assert!(
+                who_may(method).eq([Role::Operator, Role::Admin]),
+                "{method}"
+            );
+        }
+        assert!(who_may("ListOverrides").eq([Role::Viewer, Role::Operator, Role::Admin]));
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         liveness_reason: node.dead.unwrap_or_default(),
         apply: Some(report.apply.into()),
         haproxy: Some(report.data_plane.into()),
+        drained: node.drained.map(Into::into),
     }
 }
 
@@ -126,6 +127,10 @@ impl From<NodeDetail> for v1::NodeDetail {
             reloads: detail.reloads.into_iter().map(Into::into).collect(),
             old_processes: detail.old_processes.into_iter().map(Into::into).collect(),
             drift: detail.drift,
+            overrides_revision: detail
+                .overrides
+                .map(|revision| revision.to_string())
+                .unwrap_or_default(),
         }
     }
 }

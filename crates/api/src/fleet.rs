@@ -1,8 +1,10 @@
 //! The port between the wire and the agent: what an agent must be able to do for people and programs.
 
 use crate::certificates::{CertificateList, CertificateStatus, CertificateWrite};
+use crate::overrides::OverrideWrite;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use hafleet_model::overrides::Provenance;
 use hafleet_model::report::{Change, NodeReport};
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
@@ -64,6 +66,16 @@ pub trait Fleet: Send + Sync + 'static {
         backend: String,
         intent: Intent,
     ) -> Result<v1::ConfirmEndpointsResponse, Failure>;
+
+    /// What operators did by hand. In the form of the wire, since what the leader answers to a change is passed on as it
+    /// came.
+    async fn overrides(&self) -> Result<v1::ListOverridesResponse, Failure>;
+
+    /// Does something by hand, or takes it back.
+    async fn write_override(
+        &self,
+        write: OverrideWrite,
+    ) -> Result<v1::WriteOverrideResponse, Failure>;
 
     /// Takes what the Docker engine of `node` has, where this node leads.
     async fn publish_found(
@@ -129,6 +141,8 @@ pub struct NodeStatus {
     pub report: NodeReport,
     /// Why it is taken to be dead; none while it lives.
     pub dead: Option<String>,
+    /// Who drained it and why; none when nobody did.
+    pub drained: Option<Provenance>,
 }
 
 /// A node in full.
@@ -144,6 +158,8 @@ pub struct NodeDetail {
     pub old_processes: Vec<OldProcess>,
     /// What was last found changed behind the agent's back and was put right, in words.
     pub drift: Vec<String>,
+    /// The overrides that its HAProxy has.
+    pub overrides: Option<Revision>,
 }
 
 /// An HAProxy that no longer listens and finishes its connections.

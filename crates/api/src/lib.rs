@@ -8,6 +8,7 @@
 //! - [`fleet`]: the port that the agent fills.
 //! - [`service`]: the `Admin` service over it.
 //! - [`certificates`]: the fleet's certificates, and writes of them.
+//! - [`overrides`]: what operators do by hand.
 //! - [`convert`]: domain types and messages.
 //! - [`access`]: who may call what.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
@@ -17,6 +18,7 @@ pub mod certificates;
 pub mod convert;
 pub mod failure;
 pub mod fleet;
+pub mod overrides;
 pub mod service;
 
 pub use failure::Failure;

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::certificates::{CertificateChange, CertificateWrite};
 use crate::fleet::{Fleet, Intent, Rollback, Scope, Write};
+use crate::overrides::OverrideWrite;
 use crate::v1::admin_client::AdminClient;
 use crate::v1::admin_server::{Admin, AdminServer};
 use crate::{Failure, access, v1};
@@ -119,7 +120,7 @@ fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
         })
 }
 
-fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(crate) fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
     field: &'static str,
     text: &str,
 ) -> Result<T, Failure> {
@@ -416,6 +417,50 @@ impl Admin for AdminService {
         };
         let confirmed = self.fleet.confirm_endpoints(backend, intent).await?;
         Ok(Response::new(confirmed))
+    }
+
+    async fn list_overrides(
+        &self,
+        request: Request<v1::ListOverridesRequest>,
+    ) -> Result<Response<v1::ListOverridesResponse>, Status> {
+        admit(&request, "ListOverrides")?;
+        Ok(Response::new(self.fleet.overrides().await?))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        admit(&request, "DrainNode")?;
+        let write = OverrideWrite::drain(author(&request)?, request.into_inner())?;
+        Ok(Response::new(self.fleet.write_override(write).await?))
+    }
+
+    async fn undrain_node(
+        &self,
+        request: Request<v1::UndrainNodeRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        admit(&request, "UndrainNode")?;
+        let write = OverrideWrite::undrain(author(&request)?, request.into_inner())?;
+        Ok(Response::new(self.fleet.write_override(write).await?))
+    }
+
+    async fn set_server_state(
+        &self,
+        request: Request<v1::SetServerStateRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        admit(&request, "SetServerState")?;
+        let write = OverrideWrite::state(author(&request)?, request.into_inner())?;
+        Ok(Response::new(self.fleet.write_override(write).await?))
+    }
+
+    async fn set_server_weight(
+        &self,
+        request: Request<v1::SetServerWeightRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        admit(&request, "SetServerWeight")?;
+        let write = OverrideWrite::weight(author(&request)?, request.into_inner())?;
+        Ok(Response::new(self.fleet.write_override(write).await?))
     }
 
     async fn publish_found(

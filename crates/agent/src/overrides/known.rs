@@ -1,0 +1,79 @@
+//! What there is that operators can mean, and words for what there is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hafleet_haproxy::Rendered;
+use hafleet_model::overrides::ServerPath;
+
+/// How many names are offered in place of one that there is not.
+const MAX_OFFERED: usize = 5;
+
+/// The servers that a node has from the spec and from what was found, by backend.
+#[derive(Debug, Default)]
+pub(crate) struct KnownServers(BTreeMap<String, BTreeSet<String>>);
+
+impl KnownServers {
+    pub(crate) fn of(rendered: &Rendered) -> Self {
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for server in rendered.servers() {
+            let servers = all.entry(server.backend.clone()).or_default();
+            servers.insert(server.name.clone());
+        }
+        Self(all)
+    }
+
+    /// Why there is nothing to ask of `path`, and what is there instead; none when it is there.
+    pub(crate) fn lack_of(&self, path: &ServerPath) -> Option<String> {
+        let ServerPath { backend, server } = path;
+        let Some(servers) = self.0.get(backend) else {
+            let offer = offer(backend, self.0.keys().map(String::as_str));
+            return Some(match offer.as_str() {
+                "" => format!(
+                    "there is no backend {backend} with servers; servers of templates and of raw text are not known"
+                ),
+                names => format!("there is no backend {backend} with servers; there are {names}"),
+            });
+        };
+        let names = offer(server, servers.iter().map(String::as_str));
+        let is_there = servers.contains(server);
+        (!is_there).then(|| format!("backend {backend} has no server {server}; it has {names}"))
+    }
+}
+
+/// Those of `names` that are most like `wanted`, in words.
+pub(crate) fn offer<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<_> = names
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .collect();
+    names.sort_by(|(one, a), (other, b)| other.total_cmp(one).then_with(|| a.cmp(b)));
+    let more = names.len().saturating_sub(MAX_OFFERED);
+    names.truncate(MAX_OFFERED);
+    let names: Vec<_> = names.into_iter().map(|(_, name)| name).collect();
+    match more {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> KnownServers {
+        let servers = (1..=8).map(|number| format!("web{number}"));
+        KnownServers([("shop".to_owned(), servers.collect())].into())
+    }
+
+    #[test]
+    fn what_is_not_there_is_answered_with_what_is_like_it() {
+        let lack = |path: &str| known().lack_of(&path.parse().unwrap());
+        assert_eq!(lack("shop/web3"), None);
+        let words = lack("shop/web33").unwrap();
+        assert!(words.contains("it has web3, "), "{words}");
+        assert!(words.contains("and 3 more"), "{words}");
+        let words = lack("shp/web3").unwrap();
+        assert!(words.contains("no backend shp") && words.contains("there are shop"));
+        let words = KnownServers::default().lack_of(&"a/b".parse().unwrap());
+        assert!(words.unwrap().contains("templates"));
+    }
+}
