@@ -26,6 +26,8 @@ use crate::mapping::BACKEND_LABEL;
 use crate::pauses::Pauses;
 use crate::source::{Answers, Source, SourceSettings};
 
+/// An engine whose events end at once, such as one behind a proxy that forbids them, is not asked more often than this.
+const BETWEEN_SESSIONS: Duration = Duration::from_secs(1);
 /// So long no event that matters may come before the containers are looked at.
 const QUIET: Duration = Duration::from_millis(30);
 
@@ -86,6 +88,7 @@ impl DockerSource {
             Ok(docker) => docker,
             Err(error) => return Some(error),
         };
+        let again = Instant::now() + BETWEEN_SESSIONS;
         let mut events = events(&docker).boxed();
         loop {
             match self.containers(&docker).await {
@@ -100,7 +103,10 @@ impl DockerSource {
                     events = stream::pending().boxed();
                     sleep_until(due).await;
                 }
-                Ok(Err(_)) => return None,
+                Ok(Err(_)) => {
+                    sleep_until(again).await;
+                    return None;
+                }
             }
         }
     }
