@@ -12,6 +12,7 @@ use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::TimeSpan;
 use hafleet_model::{FleetName, NodeId, Revision};
 
+use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
 
 /// Run a fleet of HAProxy load balancers as one.
@@ -127,9 +128,14 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show the nodes alone
     Nodes,
-    /// Show one node
+    /// Show one node, drain it, or take that back
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Have servers drain, be out of service or have another weight, on all nodes
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Show what was done by hand: drained nodes, states and weights of servers
+    Overrides,
     /// Show what applying a spec would change, and what each node would do
     Plan {
         /// The spec, YAML or JSON; - for standard input
@@ -257,6 +263,25 @@ pub(crate) enum NodeCommand {
     Show {
         /// Which node; the one that answers if absent
         node: Option<NodeId>,
+    },
+    /// Take a node out of DNS; its HAProxy goes on serving
+    Drain {
+        /// Which node
+        node: NodeId,
+        /// For how long.
+        #[command(flatten)]
+        lasting: LastingArgs,
+        /// Words and conditions.
+        #[command(flatten)]
+        write: OverrideArgs,
+    },
+    /// Take a drain back
+    Undrain {
+        /// Which node
+        node: NodeId,
+        /// Words and conditions.
+        #[command(flatten)]
+        write: OverrideArgs,
     },
 }
 
@@ -416,7 +441,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, hafleet_model::spec::Time
 }
 
 /// A validity such as 365d: days and hours beyond what HAProxy's timers hold.
-fn long_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
     let days = text
         .strip_suffix('d')
         .and_then(|days| days.parse::<u32>().ok())

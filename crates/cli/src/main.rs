@@ -53,6 +53,16 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Node(NodeCommand::Show { node }) => {
             commands::node::show(node, target, printer).await
         }
+        Command::Node(NodeCommand::Drain {
+            node,
+            lasting,
+            write,
+        }) => commands::node_drain::drain(&node, &lasting, &write, target, printer).await,
+        Command::Node(NodeCommand::Undrain { node, write }) => {
+            commands::node_drain::undrain(&node, &write, target, printer).await
+        }
+        Command::Server(command) => commands::server::run(command, target, printer).await,
+        Command::Overrides => commands::overrides::run(target, printer).await,
         Command::Plan { file } => commands::plan::run(&file, target, printer).await,
         Command::Apply(args) => commands::apply::apply(&args, target, printer).await,
         Command::Spec(SpecCommand::Rollback { revision, write }) => {

@@ -3,6 +3,7 @@
 use hafleet_api::v1::{self, apply_status, haproxy_status, node_status};
 use tokio_stream::StreamExt as _;
 
+use super::overrides::drained_words;
 use crate::args::{StatusArgs, Target};
 use crate::client::{Client, answer};
 use crate::failure::{Exit, Failure};
@@ -128,11 +129,12 @@ pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
         ],
         rows,
     );
-    let troubles = nodes
-        .iter()
-        .filter_map(trouble)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let drained = nodes.iter().filter_map(|node| {
+        let drained = node.drained.as_ref()?;
+        Some(drained_words(&node.id, drained))
+    });
+    let troubles = nodes.iter().filter_map(trouble).chain(drained);
+    let troubles = troubles.collect::<Vec<_>>().join("\n");
     if troubles.is_empty() {
         table
     } else {
@@ -146,6 +148,10 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         (true, true) => ("leader".to_owned(), Tone::Good),
         (true, false) => ("live".to_owned(), Tone::Good),
         (false, _) => ("dead".to_owned(), Tone::Bad),
+    };
+    let state = match node.drained {
+        Some(_) if is_live => (format!("{}, drained", state.0), Tone::Warning),
+        _ => state,
     };
     let haproxy = node.haproxy.clone().unwrap_or_default();
     let health = match haproxy.health() {
