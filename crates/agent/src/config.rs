@@ -1,5 +1,6 @@
 //! The agent's file and its environment, read once at start into values that are valid.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,17 @@ use hafleet_discovery::docker::DockerEngine;
 use hafleet_discovery::etcd::EtcdSettings;
 use hafleet_haproxy::{FirewallChoice, HandoverChoice, ProcessMode};
 use hafleet_identity::IdentityFiles;
-use hafleet_model::report::NodeContext;
-use hafleet_model::spec::TimeSpan;
+use hafleet_model::report::{NodeContext, NodeReport};
+use hafleet_model::spec::{NodeAddress, TimeSpan};
 use hafleet_model::{FleetName, NodeId};
 use serde::Deserialize;
 
+mod addresses;
 mod docker;
 
+pub use addresses::AddressSource;
+
+use addresses::AddressesSection;
 use docker::DockerSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
@@ -39,6 +44,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Its availability zone.
     pub zone: Option<String>,
+    /// Where clients that resolve names in DNS are sent.
+    pub addresses: BTreeMap<NodeAddress, AddressSource>,
+    /// Its share of clients where names in DNS spread them by weight, 0 to 255.
+    pub weight: u8,
     /// Its certificate, key and authority.
     pub tls: IdentityFiles,
     /// Its HAProxy.
@@ -131,6 +140,10 @@ struct File {
     #[serde(default = "default_data_dir")]
     data_dir: PathBuf,
     zone: Option<String>,
+    #[serde(default)]
+    addresses: AddressesSection,
+    #[serde(default = "NodeReport::default_weight")]
+    weight: u8,
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
@@ -334,6 +347,8 @@ impl File {
             }
         }
         let process = self.haproxy.process(&mut faults);
+        let data_address = self.haproxy.address.unwrap_or(self.address);
+        let addresses = self.addresses.read(data_address, &mut faults);
         let docker = self.docker.engine(&mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
@@ -351,7 +366,7 @@ impl File {
             seeds,
             haproxy: HaproxyConfig {
                 binary: self.haproxy.binary,
-                address: self.haproxy.address.unwrap_or(self.address),
+                address: data_address,
                 certificate_dir: self
                     .haproxy
                     .certificate_dir
@@ -373,6 +388,8 @@ impl File {
             },
             data_dir: self.data_dir,
             zone: self.zone,
+            addresses,
+            weight: self.weight,
             tls: IdentityFiles {
                 ca: self.tls.ca,
                 certificate: self.tls.certificate,

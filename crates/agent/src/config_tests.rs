@@ -123,3 +123,36 @@ fn a_service_is_named_with_what_belongs_to_it() {
     let no_command = format!("process = \"command\"\n{file}");
     refused(&no_command, "haproxy.reload_command");
 }
+
+#[test]
+fn what_is_published_is_the_address_of_haproxy_unless_it_is_said() {
+    use AddressSource::{Given, Metadata};
+    use NodeAddress::{Ipv6, Private, Public};
+    let own = Given("192.0.2.1".parse().unwrap());
+    let config = load(WHOLE).unwrap();
+    assert_eq!(config.addresses, [(Public, own), (Private, own)].into());
+    assert_eq!(config.weight, 100);
+
+    let told = "weight = 0\n[addresses]\npublic = \"imds\"\nipv6 = \"2001:db8::5\"\n[haproxy]";
+    let config = load(&WHOLE.replace("[haproxy]", told)).unwrap();
+    let ipv6 = Given("2001:db8::5".parse().unwrap());
+    let expected = [(Public, Metadata), (Private, own), (Ipv6, ipv6)];
+    assert_eq!(config.addresses, expected.into());
+    assert_eq!(config.weight, 0);
+}
+
+#[test]
+fn what_cannot_be_published_is_a_fault() {
+    for (given, words) in [
+        ("ipv6 = \"192.0.2.1\"", "is not an IPv6 address"),
+        ("public = \"imsd\"", "neither an address nor \"imds\""),
+        ("private = \"0.0.0.0\"", "no address that others can reach"),
+    ] {
+        let section = format!("[addresses]\n{given}\n[haproxy]");
+        let error = load(&WHOLE.replace("[haproxy]", &section)).unwrap_err();
+        assert!(
+            error.contains("addresses.") && error.contains(words),
+            "{error}"
+        );
+    }
+}
