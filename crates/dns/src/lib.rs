@@ -28,8 +28,11 @@ pub mod probe;
 pub mod provider;
 pub mod publisher;
 pub mod record;
+pub mod rfc2136;
+pub mod route53;
 pub mod service;
 pub mod wanted;
+pub mod zones;
 
 pub use budget::Budget;
 pub use fence::Ownership;

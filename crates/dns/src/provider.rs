@@ -134,14 +134,14 @@ pub trait Provider: Send + Sync + 'static {
         Ok(BTreeMap::new())
     }
 
-    /// Removes all health checks that the fleet has for names of the zone, but those.
+    /// Removes all health checks that the fleet has for names of the zone, but those of these ids.
     ///
     /// # Errors
     /// When some could not be removed.
     async fn drop_checks(
         &self,
         _fleet: &FleetName,
-        _keep: &BTreeSet<CheckKey>,
+        _keep: &BTreeSet<String>,
     ) -> Result<(), ProviderError> {
         Ok(())
     }

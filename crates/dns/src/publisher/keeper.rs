@@ -262,7 +262,7 @@ impl ZoneKeeper {
             return Ok(());
         };
         if is_settled {
-            let keep = checks.ids.keys().cloned().collect();
+            let keep = checks.ids.values().cloned().collect();
             self.provider
                 .drop_checks(&scene.claimant.fleet, &keep)
                 .await?;

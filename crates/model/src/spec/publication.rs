@@ -101,6 +101,21 @@ pub enum DnsProvider {
     Rfc2136(Rfc2136),
 }
 
+impl DnsProvider {
+    /// The id that `zone` is, without `/hostedzone/`; none if it is a name. Route53's ids are of upper case letters and digits,
+    /// and begin with Z or have `/hostedzone/` before them; nobody else has ids.
+    pub fn zone_id<'a>(&self, zone: &'a str) -> Option<&'a str> {
+        let marked = zone.strip_prefix("/hostedzone/");
+        let id = marked.unwrap_or(zone);
+        let is_id = (2..=32).contains(&id.len())
+            && (marked.is_some() || id.starts_with('Z'))
+            && id
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+        (*self == Self::Route53 && is_id).then_some(id)
+    }
+}
+
 /// A name server that takes dynamic updates. The key (TSIG) is in the agents' own configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -207,18 +207,10 @@ impl Check<'_> {
     }
 }
 
-/// The zone's name; none if it is an id of Route53, which are of upper case letters and digits, with `/hostedzone/` before
-/// them or not.
+/// The zone's name; none if it is an id of Route53.
 fn zone_name(record: &PublishedName) -> Option<&str> {
     let zone = record.zone.as_str();
-    let id = zone.strip_prefix("/hostedzone/").unwrap_or(zone);
-    let is_id = id.starts_with('Z')
-        && id.len() > 1
-        && id.len() <= 32
-        && id
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-    (record.provider != DnsProvider::Route53 || !is_id).then_some(zone)
+    record.provider.zone_id(zone).is_none().then_some(zone)
 }
 
 /// What tells zones apart: who has them, and their name or id.
@@ -227,10 +219,10 @@ fn zone_key(record: &PublishedName) -> (Option<std::net::SocketAddr>, String) {
         DnsProvider::Route53 => None,
         DnsProvider::Rfc2136(server) => Some(server.server),
     };
-    let id = record.zone.trim_start_matches("/hostedzone/");
+    let id = record.provider.zone_id(&record.zone);
     (
         server,
-        zone_name(record).map_or_else(|| id.to_owned(), normal),
+        id.map_or_else(|| normal(&record.zone), str::to_owned),
     )
 }
 
