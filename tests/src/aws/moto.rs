@@ -19,6 +19,15 @@ from moto.server import main
 main(['-H', '127.0.0.1', '-p', '0'])
 ";
 
+/// The same with Route53 that is strict, by the script whose path is given.
+const STRICT_SERVER: &str = "\
+import os, runpy, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+script = sys.argv[1]
+sys.argv = [script, '-H', '127.0.0.1', '-p', '0']
+runpy.run_path(script, run_name='__main__')
+";
+
 /// A running moto. It goes when it is dropped.
 #[derive(Debug)]
 pub struct Moto {
@@ -32,15 +41,30 @@ impl Moto {
     /// # Panics
     /// When there is no Python with moto, with the way to get one; or when it does not start.
     pub fn start() -> Self {
-        let python = python();
-        let mut child = Command::new(&python)
-            .args(["-u", "-c", SERVER])
+        Self::running(Command::new(python()).args(["-u", "-c", SERVER]))
+    }
+
+    /// Starts one whose Route53 applies batches wholly or not at all, and deletes only what is exactly as given; moto itself
+    /// does not. `settings` are the environment of `strict_moto_server.py`.
+    ///
+    /// # Panics
+    /// As [`Moto::start`].
+    pub fn start_strict(settings: &[(&str, &str)]) -> Self {
+        let script = in_repository("tests/python/strict_moto_server.py").expect("the script");
+        let mut command = Command::new(python());
+        command.args(["-u", "-c", STRICT_SERVER]).arg(script);
+        Self::running(command.envs(settings.iter().copied()))
+    }
+
+    fn running(command: &mut Command) -> Self {
+        let python = command.get_program().to_owned();
+        let mut child = command
             .env("MOTO_ALLOW_NONEXISTENT_REGION", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", python.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", python.to_string_lossy()));
         let mut words = BufReader::new(child.stderr.take().expect("its standard error is piped"));
         let mut said = String::new();
         let address = loop {
@@ -49,7 +73,7 @@ impl Moto {
             assert!(
                 length > 0,
                 "moto did not start with {} (`make test-tools` installs it):\n{said}",
-                python.display()
+                python.to_string_lossy()
             );
             if let Some((_, address)) = line.split_once("Running on http://") {
                 break address.trim().parse().expect("moto says where it listens");
@@ -139,10 +163,15 @@ fn encoded(text: &str) -> String {
 
 /// The interpreter that has moto: `HAFLEET_PYTHON`, the repository's own environment, or any.
 fn python() -> PathBuf {
-    let roots = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let own = roots
-        .map(|root| root.join(".tools/venv/bin/python"))
-        .find(|python| python.is_file());
     let given = env::var_os("HAFLEET_PYTHON").map(PathBuf::from);
-    given.or(own).unwrap_or_else(|| "python3".into())
+    given
+        .or_else(|| in_repository(".tools/venv/bin/python"))
+        .unwrap_or_else(|| "python3".into())
+}
+
+/// A file of the repository, from whichever package's tests are running.
+fn in_repository(path: &str) -> Option<PathBuf> {
+    let roots = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut found = roots.map(|root| root.join(path));
+    found.find(|found| found.is_file())
 }
