@@ -14,7 +14,7 @@ HAFLEET := $(abspath $(TARGET_DIR))/$(PROFILE_DIR)/hafleet
 # etcd's client compiles its protocol when it is built.
 BUILD_PROGRAMS := cc:gcc protoc:protobuf-compiler /usr/include/google/protobuf/descriptor.proto:libprotobuf-dev
 RUN_PROGRAMS := $(BUILD_PROGRAMS) haproxy:haproxy iptables:iptables nft:nftables ip:iproute2
-TEST_PROGRAMS := $(RUN_PROGRAMS) etcd:etcd-server dockerd:docker.io openssl:openssl curl:curl python3:python3
+TEST_PROGRAMS := $(RUN_PROGRAMS) etcd:etcd-server dockerd:docker.io openssl:openssl curl:curl python3:python3 knotd:knot
 
 .PHONY: help
 help: ## list these commands
