@@ -229,7 +229,8 @@ fn space(namespace: &Namespace) -> Result<(Child, u32), String> {
             "echo ready; while :; do sleep 3600 & wait; done",
         ])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut outer = namespace.spawn(&mut unshare);
     let mut said = String::new();
     let words = outer.stdout.take().expect("its output is a pipe");
