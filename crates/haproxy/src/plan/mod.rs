@@ -144,7 +144,11 @@ pub fn plan(running: Option<&Running>, wanted: &Rendered) -> Plan {
     let (change, reason) = match (draft.steps.as_slice(), is_same) {
         ([], true) => (Change::Nothing, "HAProxy runs it already".to_owned()),
         ([], false) => (Change::Nothing, "HAProxy is like that already".to_owned()),
-        (steps, _) => (Change::Runtime, reason(steps, is_same)),
+        (steps, _) => {
+            // What an operator asks of a server need not be in the text, and is no drift.
+            let is_drift = is_same && !draft.drift.is_empty();
+            (Change::Runtime, reason(steps, is_drift))
+        }
     };
     Plan {
         change,
@@ -179,12 +183,12 @@ fn draft(running: &Running, known: &Known, wanted: &Rendered) -> Result<Draft, S
 }
 
 /// What the steps are about, in words for people.
-fn reason(steps: &[Step], is_same: bool) -> String {
+fn reason(steps: &[Step], is_drift: bool) -> String {
     let mut kinds: Vec<_> = steps.iter().map(Step::subject).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let subjects = kinds.join(", ");
-    if is_same {
+    if is_drift {
         return format!("changed behind hafleet's back: {subjects}");
     }
     format!("only these differ: {subjects}")

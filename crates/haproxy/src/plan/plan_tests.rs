@@ -153,6 +153,16 @@ fn what_was_done_behind_our_back_is_put_right_and_said() {
     assert_eq!(found.change, Change::Nothing, "wanted so: {found:?}");
 }
 
+#[test]
+fn a_drain_that_is_asked_for_is_not_said_to_be_done_behind_our_back() {
+    let row = "1 app 1 a 192.0.2.1 2 0 10 - 80";
+    let mut wanted = rendered(A);
+    assert!(wanted.set_admin("app", "a", crate::runtime::AdminState::Drain));
+    let found = plan(Some(&running(A, &[row])), &wanted);
+    assert_eq!((found.change, found.drift.len()), (Change::Runtime, 0));
+    assert!(!found.reason.contains("behind"), "{}", found.reason);
+}
+
 fn checked(check: &str) -> Rendered {
     let text = format!("version: 1\nbackends:\n- {{name: app, servers: [{A}]{check}}}\n");
     crate::render::render(&load(&text).unwrap().spec, &node()).unwrap()
