@@ -1,6 +1,7 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
 mod certificates;
+mod dns;
 mod overrides;
 mod sources;
 
@@ -36,7 +37,9 @@ use crate::discovery::Board;
 use crate::endpoints::EndpointsKeeper;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::overrides::{OverridesKeeper, ServerOverrides};
+use crate::publication::DnsBoard;
 use crate::reloads::ReloadLog;
+use dns::{AdoptDns, ListDns, PlanDns, ReleaseDns};
 use hafleet_model::with_causes;
 use sources::{ConfirmEndpoints, ListSources};
 
@@ -59,6 +62,7 @@ pub(crate) struct AgentFleet {
     pub(crate) endpoints: EndpointsKeeper,
     pub(crate) overrides: OverridesKeeper,
     pub(crate) board: Board,
+    pub(crate) dns: DnsBoard,
     pub(crate) reloads: ReloadLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
@@ -539,6 +543,26 @@ impl Fleet for AgentFleet {
         write: OverrideWrite,
     ) -> Result<v1::WriteOverrideResponse, Failure> {
         self.through_leader(&write).await
+    }
+
+    async fn dns(&self, is_forwarded: bool) -> Result<v1::ListDnsResponse, Failure> {
+        self.through_leader(&ListDns { is_forwarded }).await
+    }
+
+    async fn plan_dns(&self, is_forwarded: bool) -> Result<v1::PlanDnsResponse, Failure> {
+        self.through_leader(&PlanDns { is_forwarded }).await
+    }
+
+    async fn adopt_dns(&self, name: String, intent: Intent) -> Result<(), Failure> {
+        self.through_leader(&AdoptDns { name, intent }).await
+    }
+
+    async fn release_dns(
+        &self,
+        names: Vec<String>,
+        intent: Intent,
+    ) -> Result<Vec<String>, Failure> {
+        self.through_leader(&ReleaseDns { names, intent }).await
     }
 
     async fn publish_found(

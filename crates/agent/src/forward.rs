@@ -1,6 +1,8 @@
 //! Calls that another agent has to answer: writes, which the leader takes, and questions that only a node itself can
 //! answer.
 
+mod dns;
+
 use std::time::Duration;
 
 use hafleet_api::certificates::{CertificateChange, CertificateWrite};

@@ -11,6 +11,7 @@
 //! - [`endpoints`]: what discovery found, as this node has it.
 //! - [`overrides`]: what operators did by hand, as this node has it.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
+//! - [`publication`]: the names in DNS, kept where this node leads, and this node's own addresses.
 //! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
@@ -25,6 +26,7 @@ mod fleet;
 mod forward;
 mod log;
 mod overrides;
+mod publication;
 pub mod reconcile;
 mod reloads;
 mod run;

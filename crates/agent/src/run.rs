@@ -1,5 +1,6 @@
 //! Start and end of an agent: which part gets what, and in which order.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,9 @@ use std::time::Duration;
 use hafleet_api::AdminService;
 use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError};
 use hafleet_discovery::docker::DockerEngine;
+use hafleet_dns::Budget;
+use hafleet_dns::route53::{Route53, Route53Settings};
+use hafleet_dns::zones::Providers;
 use hafleet_haproxy::{Binary, OpenError, Proxy, Settings};
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
 use tokio::net::TcpListener;
@@ -23,8 +27,10 @@ use crate::endpoints::EndpointsKeeper;
 use crate::fleet::AgentFleet;
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
+use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
 use crate::reloads::{ReloadLog, ReloadPace};
 use crate::{log, reconcile};
+use hafleet_model::spec::Publication;
 use hafleet_model::with_causes;
 
 /// Why an agent did not start, or ended by itself.
@@ -154,8 +160,13 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let store = Store::open(config.data_dir.join("state.redb"))?;
     let listener = listen(config.listen).await?;
     let proxy = Proxy::open(settings(&config)).await?;
-    let (cluster, peers) =
-        Cluster::start(cluster_config(&config), store, Arc::clone(&credentials)).await?;
+    let addresses = Addresses::new(config.addresses.clone());
+    let known = addresses.at_start().await;
+    let cluster_config = ClusterConfig {
+        addresses: known.clone(),
+        ..cluster_config(&config)
+    };
+    let (cluster, peers) = Cluster::start(cluster_config, store, Arc::clone(&credentials)).await?;
     tracing::info!(node = %config.node_id, fleet = %config.fleet, address = %config.address, "agent started");
 
     let stop = CancellationToken::new();
@@ -181,6 +192,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         endpoints,
         overrides,
         board: Board::default(),
+        dns: DnsBoard::default(),
         reloads,
         last_seen: data_plane.last_seen(),
     };
@@ -188,6 +200,10 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut discovery = tokio::spawn(discover(&config, &fleet, stop.clone()));
     let expiry = ExpiryLoop::new(fleet.node.clone(), &cluster, fleet.overrides.clone());
     let mut expiry = tokio::spawn(reconcile::run(expiry, expiry::PACE, stop.clone()));
+    let addresses = AddressesLoop::new(addresses, known, cluster.clone());
+    let addresses = reconcile::run(addresses, publication::ADDRESSES_PACE, stop.clone());
+    tokio::spawn(addresses);
+    let mut publication = tokio::spawn(publish(&fleet, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let server = serve(incoming, fleet, peers, stop.clone());
@@ -200,6 +216,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
         ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
         ended = &mut expiry => Err(AgentError::Server(format!("the loop of expiry ended: {ended:?}"))),
+        ended = &mut publication => Err(AgentError::Server(format!("the loop of publication ended: {ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };
     tracing::info!("agent stops; HAProxy goes on serving");
@@ -233,6 +250,15 @@ fn discover(
             None => leading.await,
         }
     }
+}
+
+/// Runs what keeps names in DNS equal to the nodes in service.
+fn publish(fleet: &AgentFleet, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+    let budget = Budget::new(Publication::default().requests_per_second);
+    let route53 = Route53::new(Route53Settings::default(), budget.clone());
+    let zones = Providers::new(route53, BTreeMap::new());
+    let publication = PublicationLoop::new(fleet.clone(), Arc::new(zones), budget);
+    reconcile::run(publication, publication::PACE, stop)
 }
 
 /// Ends the HAProxy that an agent with `config` has left running: softly, and by force after `grace`.
@@ -343,6 +369,7 @@ fn settings(config: &Config) -> Settings {
 fn cluster_config(config: &Config) -> ClusterConfig {
     ClusterConfig {
         data_address: config.haproxy.address,
+        weight: config.weight,
         zone: config.zone.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seeds: config.seeds.clone(),

@@ -29,7 +29,7 @@ const ADMIN: Needed = Needed::Role(Role::Admin);
 
 /// Who may call each method of the `Admin` service. A method that is not here may be called by nobody, and a
 /// test compares the table with the service's descriptor.
-pub const METHODS: [(&str, Needed); 24] = [
+pub const METHODS: [(&str, Needed); 28] = [
     ("GetStatus", VIEWER),
     ("WatchStatus", VIEWER),
     ("GetNode", VIEWER),
@@ -53,6 +53,10 @@ pub const METHODS: [(&str, Needed); 24] = [
     ("UndrainNode", OPERATOR),
     ("SetServerState", OPERATOR),
     ("SetServerWeight", OPERATOR),
+    ("ListDns", VIEWER),
+    ("PlanDns", VIEWER),
+    ("AdoptDns", ADMIN),
+    ("ReleaseDns", ADMIN),
     ("PublishFound", Needed::Node),
 ];
 

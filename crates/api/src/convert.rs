@@ -1,7 +1,9 @@
 //! Domain types as messages of the wire, and back where an agent reads what another one answered.
 
+use std::net::IpAddr;
+
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
-use hafleet_model::spec::Finding;
+use hafleet_model::spec::{Finding, NodeAddress};
 use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
 use pbjson_types::{Duration, Timestamp};
 
@@ -88,6 +90,15 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
             .map(|stamp| stamp.revision.to_string())
             .unwrap_or_default()
     };
+    let address = |kind| {
+        let address: Option<&IpAddr> = report.addresses.get(&kind);
+        address.map(ToString::to_string).unwrap_or_default()
+    };
+    let (public_address, private_address, ipv6_address) = (
+        address(NodeAddress::Public),
+        address(NodeAddress::Private),
+        address(NodeAddress::Ipv6),
+    );
     let applied = report.endpoints.applied;
     let endpoints = v1::EndpointsStatus {
         held_revision: held(DocumentKind::Endpoints),
@@ -115,6 +126,10 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         liveness_reason: node.dead.unwrap_or_default(),
         apply: Some(report.apply.into()),
         haproxy: Some(report.data_plane.into()),
+        public_address,
+        private_address,
+        ipv6_address,
+        weight: report.weight.into(),
         drained: node.drained.map(Into::into),
     }
 }

@@ -77,6 +77,20 @@ pub trait Fleet: Send + Sync + 'static {
         write: OverrideWrite,
     ) -> Result<v1::WriteOverrideResponse, Failure>;
 
+    /// How the names in DNS stand, as the leader sees them. In the form of the wire, and forwarded, as for
+    /// [`Fleet::sources`].
+    async fn dns(&self, is_forwarded: bool) -> Result<v1::ListDnsResponse, Failure>;
+
+    /// What the leader would change in DNS now.
+    async fn plan_dns(&self, is_forwarded: bool) -> Result<v1::PlanDnsResponse, Failure>;
+
+    /// Takes over a name in DNS whose records somebody else made.
+    async fn adopt_dns(&self, name: String, intent: Intent) -> Result<(), Failure>;
+
+    /// Gives up these names in DNS, or all if none is named; which they were.
+    async fn release_dns(&self, names: Vec<String>, intent: Intent)
+    -> Result<Vec<String>, Failure>;
+
     /// Takes what the Docker engine of `node` has, where this node leads.
     async fn publish_found(
         &self,

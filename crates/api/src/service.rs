@@ -131,6 +131,17 @@ pub(crate) fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
     optional(field, text)?.ok_or_else(absent)
 }
 
+/// Of something that is done without making a revision.
+fn errand((author, is_forwarded): (String, bool)) -> Intent {
+    Intent {
+        author,
+        comment: String::new(),
+        expect: None,
+        force: false,
+        is_forwarded,
+    }
+}
+
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn get_status(
@@ -461,6 +472,46 @@ impl Admin for AdminService {
         admit(&request, "SetServerWeight")?;
         let write = OverrideWrite::weight(author(&request)?, request.into_inner())?;
         Ok(Response::new(self.fleet.write_override(write).await?))
+    }
+
+    async fn list_dns(
+        &self,
+        request: Request<v1::ListDnsRequest>,
+    ) -> Result<Response<v1::ListDnsResponse>, Status> {
+        admit(&request, "ListDns")?;
+        let (_, is_forwarded) = author(&request)?;
+        Ok(Response::new(self.fleet.dns(is_forwarded).await?))
+    }
+
+    async fn plan_dns(
+        &self,
+        request: Request<v1::PlanDnsRequest>,
+    ) -> Result<Response<v1::PlanDnsResponse>, Status> {
+        admit(&request, "PlanDns")?;
+        let (_, is_forwarded) = author(&request)?;
+        Ok(Response::new(self.fleet.plan_dns(is_forwarded).await?))
+    }
+
+    async fn adopt_dns(
+        &self,
+        request: Request<v1::AdoptDnsRequest>,
+    ) -> Result<Response<v1::AdoptDnsResponse>, Status> {
+        admit(&request, "AdoptDns")?;
+        let intent = errand(author(&request)?);
+        let name = required("name", &request.get_ref().name)?;
+        self.fleet.adopt_dns(name, intent).await?;
+        Ok(Response::new(v1::AdoptDnsResponse {}))
+    }
+
+    async fn release_dns(
+        &self,
+        request: Request<v1::ReleaseDnsRequest>,
+    ) -> Result<Response<v1::ReleaseDnsResponse>, Status> {
+        admit(&request, "ReleaseDns")?;
+        let intent = errand(author(&request)?);
+        let names = request.into_inner().names;
+        let names = self.fleet.release_dns(names, intent).await?;
+        Ok(Response::new(v1::ReleaseDnsResponse { names }))
     }
 
     async fn publish_found(

@@ -19,3 +19,4 @@ pub(crate) use containers::{ContainersLoop, PACE as CONTAINERS_PACE};
 pub(crate) use launch::Launcher;
 pub(crate) use leading::{DiscoveryLoop, PACE};
 pub(crate) use message::answer_of;
+pub(crate) use standing::is_behind;

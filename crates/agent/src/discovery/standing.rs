@@ -28,7 +28,7 @@ impl Standing {
 }
 
 /// Whether a live node has a newer spec than `own`.
-pub(super) fn is_behind(view: &View, own: Option<Stamp>) -> bool {
+pub(crate) fn is_behind(view: &View, own: Option<Stamp>) -> bool {
     let live = view
         .members
         .iter()
