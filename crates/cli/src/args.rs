@@ -12,6 +12,7 @@ use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::TimeSpan;
 use hafleet_model::{FleetName, NodeId, Revision};
 
+use crate::commands::dns_args::DnsArgs;
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
 
@@ -151,6 +152,8 @@ pub(crate) enum Command {
     Certificate(CertificateCommand),
     /// Show where servers come from, what is wrong with it, and what is held back
     Sources(SourcesArgs),
+    /// Show the names in DNS through which clients find the fleet, who may write them, and what is held back
+    Dns(DnsArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Without a fleet: render a template with the instances of EC2's security groups, and reload HAProxy

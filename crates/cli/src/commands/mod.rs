@@ -4,6 +4,8 @@ pub(crate) mod agent;
 pub(crate) mod apply;
 pub(crate) mod certificate;
 pub(crate) mod check;
+pub(crate) mod dns;
+pub(crate) mod dns_args;
 pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod node_drain;
