@@ -11,7 +11,8 @@
 //! 2. gather a [`Scene`]: the [`Claimant`](lease::Claimant), the evidence of each node ([`service::NodeEvidence`]; [`probe`]
 //!    makes the leader's own part of it), and the spec's `dns`;
 //! 3. [`Publisher::round`]; look at the [`Round`](publisher::Round): a [`rival`](publisher::Round::rival) means that this
-//!    node leads no more or has to claim above that term, [`names`](publisher::Round::names) are for status;
+//!    node leads no more or has to claim above that term, [`troubles`](publisher::Round::troubles) say whether it can publish
+//!    at all, [`names`](publisher::Round::names) are for status;
 //! 4. wait until the scene changes, or for [`next`](publisher::Round::next).
 //!
 //! [`Publisher::plan`], [`Publisher::adopt`] and [`Publisher::release`] are what operators ask for in between. A call may be

@@ -152,16 +152,10 @@ impl Facts<'_> {
                 });
                 Vec::new()
             }
+            // The lease of what is ours is kept all the same.
             Err(refusal) => {
                 held_back.push(refusal.to_string());
-                return Decision {
-                    name: name.to_owned(),
-                    present,
-                    lease,
-                    wanted,
-                    act: Act::Rest,
-                    held_back,
-                };
+                Vec::new()
             }
         };
         let changes = self.unless_refused(memory, &wanted, changes, &mut held_back);
@@ -176,7 +170,7 @@ impl Facts<'_> {
             present,
             lease,
             wanted,
-            act: match may_write && is_due {
+            act: match may_write && is_due && !memory.is_barred(self.now) {
                 true => Act::Write(changes),
                 false => Act::Rest,
             },

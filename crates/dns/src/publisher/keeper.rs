@@ -83,7 +83,10 @@ impl ZoneKeeper {
             return;
         }
         match self.work(scene, goals, are_goals_whole).await {
-            Ok(()) => self.pause.end(),
+            Ok(()) => {
+                self.pause.end();
+                self.progress.ask(&*self.provider, &mut self.names).await;
+            }
             Err(error) => {
                 tracing::warn!(zone = self.provider.zone(), %error, "publication pauses");
                 self.pause(&error);
@@ -108,7 +111,6 @@ impl ZoneKeeper {
         are_goals_whole: bool,
     ) -> Result<(), ProviderError> {
         self.was_beaten = false;
-        self.progress.ask(&*self.provider, &mut self.names).await;
         let is_fresh = self.is_read_due(scene);
         if is_fresh {
             self.read().await?;
@@ -127,7 +129,8 @@ impl ZoneKeeper {
             // Statuses speak of what is there now.
             self.decide(scene, goals, are_goals_whole);
         }
-        self.drop_checks(scene).await
+        self.drop_checks(scene).await;
+        Ok(())
     }
 
     /// Reads the zone anew, and what became of writes whose answers were lost.
@@ -227,11 +230,19 @@ impl ZoneKeeper {
     /// Makes health checks be as wanted. Says whether decisions may be others now.
     async fn keep_checks(&mut self, scene: &Scene) -> bool {
         let wanted = self.decisions.checks.clone();
-        let is_settled = match &self.checks {
-            Some(checks) => checks.wanted == wanted && checks.at.elapsed() < CHECKS_EVERY,
-            None => wanted.is_empty(),
-        };
-        if is_settled {
+        if let Some(checks) = &mut self.checks
+            && checks.at.elapsed() < CHECKS_EVERY
+            && wanted.iter().all(|check| checks.wanted.contains(check))
+        {
+            // Those that nobody needs any more go after the records that depend on them.
+            checks.has_leftovers |= wanted.len() < checks.wanted.len();
+            checks
+                .ids
+                .retain(|key, _| wanted.iter().any(|check| check.key == *key));
+            checks.wanted = wanted;
+            return false;
+        }
+        if self.checks.is_none() && wanted.is_empty() {
             return false;
         }
         let fleet = &scene.claimant.fleet;
@@ -245,30 +256,40 @@ impl ZoneKeeper {
                     has_leftovers: true,
                 });
             }
-            Err(error) => {
-                tracing::warn!(%error, "health checks are not as wanted");
-                self.checks_error = Some(format!("health checks are not as wanted: {error}"));
-            }
+            Err(error) => self.checks_failed(&error),
         }
         true
     }
 
     /// Removes health checks on which no published record depends any more.
-    async fn drop_checks(&mut self, scene: &Scene) -> Result<(), ProviderError> {
+    async fn drop_checks(&mut self, scene: &Scene) {
         let is_settled = self.decisions.names.iter().all(|decision| {
             matches!(decision.lease, Lease::Held | Lease::Free) && decision.act == Act::Rest
         });
-        let Some(checks) = self.checks.as_mut().filter(|checks| checks.has_leftovers) else {
-            return Ok(());
+        let leftovers = self.checks.as_mut().filter(|checks| checks.has_leftovers);
+        let Some(checks) = leftovers.filter(|_| is_settled) else {
+            return;
         };
-        if is_settled {
-            let keep = checks.ids.values().cloned().collect();
-            self.provider
-                .drop_checks(&scene.claimant.fleet, &keep)
-                .await?;
-            checks.has_leftovers = false;
+        let keep = checks.ids.values().cloned().collect();
+        let dropped = self.provider.drop_checks(&scene.claimant.fleet, &keep);
+        match dropped.await {
+            Ok(()) => {
+                checks.has_leftovers = false;
+                self.checks_error = None;
+            }
+            Err(error) => self.checks_failed(&error),
         }
-        Ok(())
+    }
+
+    /// Records do not wait for that.
+    fn checks_failed(&mut self, error: &ProviderError) {
+        tracing::warn!(zone = self.provider.zone(), %error, "health checks are not as wanted");
+        self.checks_error = Some(format!("health checks are not as wanted: {error}"));
+    }
+
+    /// Has the health checks looked at anew: one that somebody removed may be why records are not taken.
+    pub(super) fn doubt_checks(&mut self) {
+        self.checks = None;
     }
 
     /// When the next round is due for this zone.
@@ -285,8 +306,11 @@ impl ZoneKeeper {
             .decisions
             .names
             .iter()
-            .filter(|decision| decision.lease == Lease::Held);
-        let written = held.filter_map(|decision| self.names.get(&decision.name)?.written());
+            .filter(|decision| decision.lease == Lease::Held)
+            .filter_map(|decision| self.names.get(&decision.name));
+        let written = held
+            .filter(|memory| !memory.is_barred(now))
+            .filter_map(NameMemory::written);
         let renewals = written.map(|written| written + renewal);
         let all = renewals
             .chain(self.read_due(scene))

@@ -26,6 +26,8 @@ pub(super) struct NameMemory {
     sets: Option<Vec<RecordSet>>,
     /// Record sets that the provider does not take, why, and until when they are not tried again.
     refused: Option<(Vec<RecordSet>, String, Instant)>,
+    /// Until when not even the ownership is written, since that was not taken.
+    barred: Option<Instant>,
     change: Option<(Option<ChangeId>, LastChange)>,
 }
 
@@ -39,6 +41,7 @@ impl NameMemory {
         tried: Vec::new(),
         sets: None,
         refused: None,
+        barred: None,
         change: None,
     };
 
@@ -81,6 +84,7 @@ impl NameMemory {
         self.since = Some(Instant::now());
         self.confirmed = Some(sent);
         self.ours = next.map(|next| (next, sent));
+        self.barred = None;
         if sets.is_some() {
             self.sets = sets;
             self.refused = None;
@@ -115,6 +119,16 @@ impl NameMemory {
     /// The provider does not take `sets`; they are not tried again before `until`.
     pub(super) fn refuse(&mut self, sets: Vec<RecordSet>, why: String, until: Instant) {
         self.refused = Some((sets, why, until));
+    }
+
+    /// The provider does not take a new ownership record alone; none is tried before `until`.
+    pub(super) fn bar(&mut self, until: Instant) {
+        self.barred = Some(until);
+    }
+
+    /// Whether nothing at all is tried.
+    pub(super) fn is_barred(&self, now: Instant) -> bool {
+        self.barred.is_some_and(|until| now < until)
     }
 
     /// Why `sets` are not tried.

@@ -161,7 +161,11 @@ impl Publisher {
         let mut round = Round::default();
         let mut due = Vec::new();
         for (zone, keeper) in &self.keepers {
-            let paused = keeper.pause.until().map(|(_, why)| why.to_owned());
+            let trouble = keeper.pause.until().map(|(_, error)| error.clone());
+            let paused = trouble.as_ref().map(ToString::to_string);
+            round
+                .troubles
+                .extend(trouble.map(|error| (zone.clone(), error)));
             let names = keeper.names_of(scene, zone);
             let unread = goals.get(zone).into_iter().flatten();
             let unread = unread
@@ -180,7 +184,12 @@ impl Publisher {
             due.push(keeper.due(scene));
         }
         for known in self.places.iter().filter(|known| known.zone.is_none()) {
-            let why = known.pause.until().map(|(_, why)| why.to_owned());
+            let trouble = known.pause.until().map(|(_, error)| error.clone());
+            let why = trouble.as_ref().map(ToString::to_string);
+            let zone = &known.place.zone;
+            round
+                .troubles
+                .extend(trouble.map(|error| (zone.clone(), error)));
             let records = scene.publication.records.iter();
             for record in records.filter(|record| Place::of(record) == known.place) {
                 let mut name = unknown(&record.zone, record);

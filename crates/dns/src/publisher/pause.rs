@@ -19,7 +19,7 @@ const UNTIL_SOMEBODY_ACTS: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pause {
     failures: u32,
-    ends: Option<(Instant, String)>,
+    ends: Option<(Instant, ProviderError)>,
 }
 
 impl Pause {
@@ -36,7 +36,7 @@ impl Pause {
         };
         self.failures = self.failures.saturating_add(1);
         let pause = whole.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
-        self.ends = Some((Instant::now() + pause, error.to_string()));
+        self.ends = Some((Instant::now() + pause, error.clone()));
     }
 
     /// All is well again.
@@ -45,8 +45,8 @@ impl Pause {
     }
 
     /// When it is over, and why it is made; none if there is none.
-    pub(super) fn until(&self) -> Option<(Instant, &str)> {
-        self.ends.as_ref().map(|(at, why)| (*at, why.as_str()))
+    pub(super) fn until(&self) -> Option<(Instant, &ProviderError)> {
+        self.ends.as_ref().map(|(at, why)| (*at, why))
     }
 
     /// Whether nothing is to be asked at `now`.
@@ -78,6 +78,6 @@ mod tests {
         pause.begin(&error, 0.0);
         let (at, why) = pause.until().unwrap();
         assert_eq!(at.duration_since(Instant::now()).as_millis(), 500);
-        assert!(why.contains("asked later"));
+        assert_eq!(why, &error);
     }
 }

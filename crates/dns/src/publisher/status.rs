@@ -1,12 +1,12 @@
 //! What people are told of names in DNS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use hafleet_model::{NodeId, Term};
 
 use crate::fence::Ownership;
-use crate::provider::Change;
+use crate::provider::{Change, ProviderError};
 use crate::record::RecordSet;
 
 /// What a round came to.
@@ -17,6 +17,9 @@ pub struct Round {
     /// The leader of the highest term that holds a name, where that is not this one. Whoever sees it leads no more, or has to
     /// claim above its term.
     pub rival: Option<Rival>,
+    /// What keeps whole zones from being read or written, by zone. A leader that is refused everywhere
+    /// ([`ProviderError::Refused`]) cannot publish, and another may be able to.
+    pub troubles: BTreeMap<String, ProviderError>,
     /// When the next round is due if nothing changes until then.
     pub next: Duration,
 }

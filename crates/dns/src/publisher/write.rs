@@ -253,12 +253,19 @@ impl ZoneKeeper {
 
     fn refuse(&mut self, name: &str, why: String, writings: &BTreeMap<String, Writing>) {
         tracing::warn!(name, why, "not taken; other names go on");
-        let wanted = writings
-            .get(name)
-            .and_then(|writing| writing.wanted.clone())
-            .unwrap_or_default();
+        let until = Instant::now() + REFUSED_FOR;
+        let Some(writing) = writings.get(name) else {
+            return;
+        };
+        let wanted = writing.wanted.clone().unwrap_or_default();
+        if wanted.iter().any(|set| set.health_check.is_some()) {
+            self.doubt_checks();
+        }
         let memory = self.names.entry(name.to_owned()).or_default();
-        memory.refuse(wanted, why, Instant::now() + REFUSED_FOR);
+        if writing.changes.is_empty() {
+            memory.bar(until);
+        }
+        memory.refuse(wanted, why, until);
     }
 
     fn packed(
