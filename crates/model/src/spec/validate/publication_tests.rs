@@ -147,3 +147,18 @@ fn the_lease_and_the_budget_have_bounds() {
     }
     assert_eq!(faults("lease_ttl: 20s"), [""; 0]);
 }
+
+#[test]
+fn what_the_book_shows_is_valid() {
+    let book = include_str!("../../../../../docs/src/dns.md");
+    let blocks = book.split("```yaml\n").skip(1);
+    let examples: Vec<_> = blocks
+        .filter_map(|block| block.split("```").next())
+        .filter(|example| example.starts_with("dns:"))
+        .collect();
+    assert!(examples.len() > 3);
+    for example in examples {
+        let found = load(&format!("version: 1\n{example}"));
+        assert!(found.is_ok(), "{example}{:?}", found.err());
+    }
+}
