@@ -104,6 +104,17 @@ pub fn owned(fleet: &FleetName, records: &[RecordSet]) -> BTreeSet<String> {
     records.iter().filter(is_txt).filter_map(name).collect()
 }
 
+/// The ownership record of `fleet` with the highest term, of whichever name.
+pub fn highest(fleet: &FleetName, records: &[RecordSet]) -> Option<Ownership> {
+    let texts = records
+        .iter()
+        .filter(|set| set.key.record_type == RecordType::Txt);
+    texts
+        .filter_map(|set| Ownership::read(set).ok())
+        .filter(|ownership| ownership.fleet == *fleet)
+        .max_by_key(|ownership| ownership.term)
+}
+
 /// What has to change at a name for it to have `wanted`, without the fence. Only sets that the fleet's ownership covers are
 /// changed or deleted.
 ///

@@ -10,6 +10,7 @@ use super::before::{checks_now, published_now};
 use super::memory::NameMemory;
 use super::scene::Scene;
 use crate::checks::{CheckKey, WantedCheck, checks_of, wanted_checks};
+use crate::fence::Ownership;
 use crate::lease::{Lease, lease};
 use crate::plan::{self, Present};
 use crate::provider::Change;
@@ -27,6 +28,8 @@ pub(super) struct Facts<'a> {
     /// What the provider calls the zone.
     pub(super) zone: &'a str,
     pub(super) records: &'a [RecordSet],
+    /// The fleet's ownership of the highest term in the zone.
+    pub(super) highest: Option<&'a Ownership>,
     pub(super) names: &'a BTreeMap<String, NameMemory>,
     /// Names that were given up by hand.
     pub(super) given_up: &'a BTreeSet<String>,
@@ -265,13 +268,25 @@ impl Facts<'_> {
             .is_none_or(|written| self.now.saturating_duration_since(written) >= renewal)
     }
 
+    /// A leader that was superseded at one name of a zone is so at all of them: also at those that its successor has not come to
+    /// yet, or has given up.
     fn lease(&self, present: &Present, memory: &NameMemory) -> Lease {
-        lease(
-            &self.scene.claimant,
+        let claimant = &self.scene.claimant;
+        let lease = lease(
+            claimant,
             present.ownership.as_ref(),
             memory.unchanged(),
             self.scene.publication.lease_ttl.duration(),
-        )
+        );
+        match self.highest {
+            Some(highest) if lease.may_write() && highest.term > claimant.term => {
+                Lease::Superseded {
+                    term: highest.term,
+                    leader: highest.leader.clone(),
+                }
+            }
+            _ => lease,
+        }
     }
 
     fn memory(&self, name: &str) -> &NameMemory {
@@ -297,7 +312,7 @@ fn why_not(lease: &Lease) -> Option<String> {
             "{leader} writes it in the same term: one of the two has to claim a higher one"
         )),
         Lease::Superseded { term, leader } => Some(format!(
-            "{leader} has it in term {}, which is higher than the own",
+            "{leader} publishes in term {}, which is higher than the own",
             term.0
         )),
         Lease::Foreign { fleet } => Some(format!(

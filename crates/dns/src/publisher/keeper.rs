@@ -9,22 +9,20 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
 use tokio::time::Instant;
 
+use super::checks::KeptChecks;
 use super::decide::{Act, Decisions, Facts};
 use super::memory::NameMemory;
 use super::pause::Pause;
 use super::progress::Progress;
 use super::scene::Scene;
 use super::write::Writing;
-use crate::checks::{CheckKey, WantedCheck};
 use crate::lease::Lease;
+use crate::plan;
 use crate::provider::{Provider, ProviderError};
 use crate::record::RecordSet;
 
 /// How old the known state of a zone may become: drift is found within a minute.
 const READ_EVERY: Duration = Duration::from_secs(55);
-
-/// How often health checks are looked at when nothing about them changes. They cost a request for each hundred of the account.
-const CHECKS_EVERY: Duration = Duration::from_secs(3600);
 
 /// How soon a zone is looked at again after another writer was met.
 const SOON: Duration = Duration::from_millis(500);
@@ -42,16 +40,9 @@ pub(super) struct ZoneKeeper {
     pub(super) decisions: Decisions,
     /// Somebody else wrote in between.
     pub(super) was_beaten: bool,
-    checks: Option<Checks>,
-    checks_error: Option<String>,
+    pub(super) checks: Option<KeptChecks>,
+    pub(super) checks_error: Option<String>,
     rng: StdRng,
-}
-
-struct Checks {
-    wanted: Vec<WantedCheck>,
-    ids: BTreeMap<CheckKey, String>,
-    at: Instant,
-    has_leftovers: bool,
 }
 
 impl ZoneKeeper {
@@ -140,7 +131,7 @@ impl ZoneKeeper {
         let records = self.provider.records().await?;
         self.read_at = Some(begun);
         for (name, memory) in &mut self.names {
-            let present = crate::plan::present(name, &records);
+            let present = plan::present(name, &records);
             if memory.saw(present.ownership.as_ref(), begun) {
                 memory.changed(None);
             }
@@ -153,6 +144,7 @@ impl ZoneKeeper {
         let Some(records) = &self.records else {
             return;
         };
+        let highest = plan::highest(&scene.claimant.fleet, records);
         let ids = self.checks.as_ref().map(|checks| &checks.ids);
         let mut decisions = Facts {
             scene,
@@ -160,6 +152,7 @@ impl ZoneKeeper {
             are_goals_whole,
             zone: self.provider.zone(),
             records,
+            highest: highest.as_ref(),
             names: &self.names,
             given_up: &self.given_up,
             checks: ids,
@@ -225,71 +218,6 @@ impl ZoneKeeper {
     fn writings(&self) -> Vec<Writing> {
         let names = self.decisions.names.iter();
         names.filter_map(Writing::of).collect()
-    }
-
-    /// Makes health checks be as wanted. Says whether decisions may be others now.
-    async fn keep_checks(&mut self, scene: &Scene) -> bool {
-        let wanted = self.decisions.checks.clone();
-        if let Some(checks) = &mut self.checks
-            && checks.at.elapsed() < CHECKS_EVERY
-            && wanted.iter().all(|check| checks.wanted.contains(check))
-        {
-            // Those that nobody needs any more go after the records that depend on them.
-            checks.has_leftovers |= wanted.len() < checks.wanted.len();
-            checks
-                .ids
-                .retain(|key, _| wanted.iter().any(|check| check.key == *key));
-            checks.wanted = wanted;
-            return false;
-        }
-        if self.checks.is_none() && wanted.is_empty() {
-            return false;
-        }
-        let fleet = &scene.claimant.fleet;
-        match self.provider.keep_checks(fleet, &wanted).await {
-            Ok(ids) => {
-                self.checks_error = None;
-                self.checks = Some(Checks {
-                    wanted,
-                    ids,
-                    at: Instant::now(),
-                    has_leftovers: true,
-                });
-            }
-            Err(error) => self.checks_failed(&error),
-        }
-        true
-    }
-
-    /// Removes health checks on which no published record depends any more.
-    async fn drop_checks(&mut self, scene: &Scene) {
-        let is_settled = self.decisions.names.iter().all(|decision| {
-            matches!(decision.lease, Lease::Held | Lease::Free) && decision.act == Act::Rest
-        });
-        let leftovers = self.checks.as_mut().filter(|checks| checks.has_leftovers);
-        let Some(checks) = leftovers.filter(|_| is_settled) else {
-            return;
-        };
-        let keep = checks.ids.values().cloned().collect();
-        let dropped = self.provider.drop_checks(&scene.claimant.fleet, &keep);
-        match dropped.await {
-            Ok(()) => {
-                checks.has_leftovers = false;
-                self.checks_error = None;
-            }
-            Err(error) => self.checks_failed(&error),
-        }
-    }
-
-    /// Records do not wait for that.
-    fn checks_failed(&mut self, error: &ProviderError) {
-        tracing::warn!(zone = self.provider.zone(), %error, "health checks are not as wanted");
-        self.checks_error = Some(format!("health checks are not as wanted: {error}"));
-    }
-
-    /// Has the health checks looked at anew: one that somebody removed may be why records are not taken.
-    pub(super) fn doubt_checks(&mut self) {
-        self.checks = None;
     }
 
     /// When the next round is due for this zone.

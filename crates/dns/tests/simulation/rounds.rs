@@ -203,12 +203,30 @@ async fn a_leader_that_was_replaced_writes_nothing_and_learns_the_term() {
     assert_eq!(old.access.calls()[2..], ["change", "records"]);
     let rival = round.rival.clone().unwrap();
     assert_eq!((rival.term, rival.leader), (Term(2), id("b")));
-    assert!(held_back(&round).contains("b has it in term 2"));
+    assert!(held_back(&round).contains("b publishes in term 2"));
     assert_eq!(zone.values("www.test"), ["192.0.2.2", "192.0.2.3"]);
     let round = old.round(&scene("c", 2)).await;
     assert!(held_back(&round).contains("same term"));
     assert_eq!(round.rival.unwrap().term, Term(2));
     assert_eq!(zone.wrongs(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_superseded_at_one_name_does_not_bring_back_another() {
+    let zone = Arc::new(Zone::default());
+    let (mut old, mut new) = (Stage::at(&zone, 1), Stage::at(&zone, 2));
+    old.round(&scene("a", 1)).await;
+    let mut less = scene("b", 2);
+    less.publication.records.pop();
+    new.round(&less).await;
+    assert_eq!(zone.values("each.test"), [""; 0]);
+    for _ in 0..3 {
+        let round = old.round(&without(scene("a", 1), "n2")).await;
+        assert_eq!(round.rival.unwrap().term, Term(2));
+        advance(Duration::from_secs(60)).await;
+    }
+    assert_eq!(zone.values("each.test"), [""; 0]);
+    assert_eq!(zone.values("www.test").len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
