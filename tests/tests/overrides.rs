@@ -53,10 +53,18 @@ fn overrides(fleet: &Fleet, number: usize) -> v1::ListOverridesResponse {
     fleet.client_of(number).run(&words).expect_code(0).json()
 }
 
+/// No other server answers from now on, and each of these does sooner or later: others ask too.
 fn assert_served_from(fleet: &Fleet, servers: &[Backend]) {
+    let name = |server: &Backend| format!("s{}", server.address().port());
+    let wanted: BTreeSet<_> = servers.iter().map(name).collect();
     for number in fleet.numbers() {
-        fleet.assert_served_from(number, servers);
+        for _ in 0..8 {
+            let body = fleet.ask(number).map(|answer| answer.body);
+            let is_wanted = body.as_ref().is_ok_and(|body| wanted.contains(body));
+            assert!(is_wanted, "node {number}: {body:?}");
+        }
     }
+    fleet.wait_served_from(&fleet.numbers(), servers);
 }
 
 fn assert_no_drift(fleet: &Fleet) {
@@ -316,6 +324,36 @@ fn without_a_majority_nothing_is_done_by_hand() {
     let forced = ["server", "maint", "app/s8102", "--force-without-majority"];
     client.run(&forced).expect_code(0);
     fleet.wait_served_from(&[last], &servers[2..]);
+}
+
+#[test]
+fn what_many_ask_at_once_is_all_done() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let (fleet, servers) = serving();
+    let ask = |(index, server): (usize, &Backend)| {
+        let path = format!("app/s{}", server.address().port());
+        let client = fleet.client_of(1 + index % 3);
+        for words in [
+            ["server", "weight", &path, "9"],
+            ["server", "maint", &path, "-mx"],
+        ] {
+            client.run(&words).expect_code(0);
+        }
+    };
+    std::thread::scope(|scope| {
+        for numbered in servers[1..].iter().enumerate() {
+            scope.spawn(move || ask(numbered));
+        }
+    });
+    let list = overrides(&fleet, fleet.leader()).servers;
+    assert_eq!(list.len(), servers.len() - 1, "{list:#?}");
+    for server in &list {
+        let asked = (server.state(), server.weight);
+        assert_eq!(asked, (v1::ServerState::Maint, Some(9)), "{list:#?}");
+    }
+    fleet.wait_served_from(&fleet.numbers(), &servers[..1]);
 }
 
 #[test]
