@@ -57,14 +57,10 @@ pub(super) fn difference(before: &Endpoints, after: &Endpoints) -> String {
     let mut parts = Vec::new();
     for name in names {
         let (old, new) = (before.of(name), after.of(name));
-        let added = new
-            .iter()
-            .filter(|server| old.iter().all(|was| was.name != server.name))
-            .count();
-        let removed = old
-            .iter()
-            .filter(|was| new.iter().all(|server| server.name != was.name))
-            .count();
+        let had: BTreeSet<_> = old.iter().map(|server| &server.name).collect();
+        let has: BTreeSet<_> = new.iter().map(|server| &server.name).collect();
+        let added = has.difference(&had).count();
+        let removed = had.difference(&has).count();
         if old != new {
             parts.push(format!("{name} +{added} -{removed}"));
         }
