@@ -7,7 +7,7 @@
 //!
 //! All impure work is done by a [`Publisher`], over the [`Provider`] of each zone. Who drives it does, in a loop:
 //!
-//! 1. make one when the node begins to lead, and drop it when it leads no more;
+//! 1. make one when the node begins to lead, over [`zones::Providers`], and drop it when it leads no more;
 //! 2. gather a [`Scene`]: the [`Claimant`](lease::Claimant), the evidence of each node ([`service::NodeEvidence`]; [`probe`]
 //!    makes the leader's own part of it), and the spec's `dns`;
 //! 3. [`Publisher::round`]; look at the [`Round`](publisher::Round): a [`rival`](publisher::Round::rival) means that this
@@ -16,7 +16,7 @@
 //! 4. wait until the scene changes, or for [`next`](publisher::Round::next).
 //!
 //! [`Publisher::plan`], [`Publisher::adopt`] and [`Publisher::release`] are what operators ask for in between. A call may be
-//! dropped at any point.
+//! dropped at any point, but what it had sent has to be read then: better let rounds end, and begin the next with a new scene.
 //!
 //! This crate knows no cluster: who leads, in which term, and who is alive are values that come in.
 

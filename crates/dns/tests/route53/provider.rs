@@ -1,10 +1,13 @@
 //! What a provider promises.
 
 use hafleet_dns::provider::{Change, ChangeStatus};
-use hafleet_dns::{Ownership, Provider, ProviderError, RecordSet, RecordType};
+use hafleet_dns::route53::{Route53, Route53Settings};
+use hafleet_dns::{Budget, Ownership, Provider, ProviderError, RecordSet, RecordType};
+use hafleet_ec2::StaticKey;
 use hafleet_model::{FleetName, NodeId, Term};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::aws::Fault;
+use crate::aws::{Fault, KEY};
 use crate::stage::{Stage, a, until};
 
 fn ownership(nonce: u64) -> RecordSet {
@@ -168,5 +171,56 @@ async fn what_is_down_leaves_it_open_and_comes_back() {
     zone.change(&batch).await.unwrap();
     stage.gate.set(Fault::OtherPage);
     let error = zone.records().await.unwrap_err();
+    assert!(matches!(error, ProviderError::Unknown { .. }), "{error:?}");
+}
+
+/// An endpoint that answers each request with `body`, and ends each answer by closing, so that HTTP cannot tell what is missing.
+async fn endpoint(body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut asked, mut part) = (Vec::new(), [0; 4096]);
+            // Both requests of the test have been sent whole when the head is there, or when the batch ends.
+            while !asked.ends_with(b"\r\n\r\n")
+                && !asked.ends_with(b"</ChangeResourceRecordSetsRequest>")
+            {
+                match stream.read(&mut part).await {
+                    Ok(length) if length > 0 => asked.extend_from_slice(&part[..length]),
+                    _ => break,
+                }
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn half_an_answer_is_none() {
+    let half = "<?xml version=\"1.0\"?><ListResourceRecordSetsResponse><ResourceRecordSets><ResourceRecordSet>\
+        <Name>a.example.com.</Name><Type>A</Type><TTL>30</TTL><ResourceRecords><ResourceRecord>\
+        <Value>192.0.2.1</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></ResourceRecordSets>";
+    let accepted = "<?xml version=\"1.0\"?><ChangeResourceRecordSetsResponse><ChangeInfo><Id>/change/C1</Id>\
+        <Status>PENDING</Status><SubmittedAt>2026-01-01T00:00:00Z</SubmittedAt></ChangeInfo>";
+    let zone = async |body| {
+        let settings = Route53Settings {
+            endpoint: Some(endpoint(body).await),
+            key: Some(StaticKey {
+                id: KEY.into(),
+                secret: "nobody checks it".into(),
+            }),
+            ..Route53Settings::default()
+        };
+        let route53 = Route53::new(settings, Budget::new(1000));
+        route53.zone("Z0123").await.unwrap()
+    };
+    let error = zone(half).await.records().await.unwrap_err();
+    assert!(matches!(error, ProviderError::Unknown { .. }), "{error:?}");
+    assert!(error.to_string().contains("ends in the middle"), "{error}");
+    let batch = [Change::Create(a("a.example.com", "192.0.2.1"))];
+    let error = zone(accepted).await.change(&batch).await.unwrap_err();
     assert!(matches!(error, ProviderError::Unknown { .. }), "{error:?}");
 }
