@@ -31,6 +31,10 @@ impl Api {
     {
         self.budget.turn().await;
         let answer = Box::pin(request).await;
-        answer.map_err(|error| of_call(&format!("{action} of {}", self.zone), &error))
+        let answer = answer.map_err(|error| of_call(&format!("{action} of {}", self.zone), &error));
+        if matches!(answer, Err(ProviderError::Throttled { .. })) {
+            self.budget.throttled();
+        }
+        answer
     }
 }
