@@ -191,6 +191,7 @@ impl Leader {
         let mut percent = |most: u8| self.rng.random_range(0..=most);
         let faults = Faults {
             is_down: percent(100) < 8,
+            are_checks_refused: false,
             lost: percent(25),
             late: percent(15),
             throttled: percent(25),

@@ -7,7 +7,7 @@ use hafleet_dns::plan::Refusal;
 use hafleet_dns::publisher::{NameStatus, OperateError, Round};
 use hafleet_dns::{Budget, Publisher, RecordSet, RecordType, Scene};
 use hafleet_model::Term;
-use hafleet_model::spec::{Drift, Publication, PublishedName};
+use hafleet_model::spec::{DnsHealthCheck, Drift, Publication, PublishedName, TimeSpan};
 use tokio::time::{Instant, advance};
 
 use crate::scene::{id, name, nodes, publication, scene};
@@ -431,4 +431,45 @@ async fn a_name_beside_strangers_keeps_its_lease() {
             .contains(&"198.51.100.1".to_owned())
     );
     assert!(stage.access.calls().len() < 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_checks_never_hold_records_up() {
+    let zone = Arc::new(Zone::default());
+    let (mut old, mut new) = (Stage::at(&zone, 1), Stage::at(&zone, 2));
+    let with_checks = |mut scene: Scene| {
+        scene.publication.records.remove(0);
+        scene.publication.records[0].health_check = Some(DnsHealthCheck {
+            port: 80,
+            path: None,
+            interval: TimeSpan::from_secs(10),
+            fall: 3,
+        });
+        scene
+    };
+    let checks = || {
+        let sets = zone.records().into_iter();
+        sets.filter_map(|set| set.health_check).collect::<Vec<_>>()
+    };
+    old.round(&with_checks(scene("a", 1))).await;
+    let made = ["records", "keep_checks", "change", "drop_checks"];
+    assert_eq!(old.access.calls(), made);
+    assert_eq!(checks().len(), 3);
+
+    // A node that goes needs none; its own is removed after its record.
+    let gone = with_checks(without(scene("a", 1), "n1"));
+    old.round(&gone).await;
+    assert_eq!(old.access.calls(), ["change", "drop_checks"]);
+    assert_eq!(checks(), ["id of each.test n2", "id of each.test n3"]);
+
+    // A leader that may not see them leaves those that there are.
+    new.access.set(Faults {
+        are_checks_refused: true,
+        ..Faults::default()
+    });
+    let round = new.round(&with_checks(without(scene("b", 2), "n2"))).await;
+    assert!(held_back(&round).contains("health checks are not as wanted"));
+    assert_eq!(zone.values("each.test"), ["192.0.2.1", "192.0.2.3"]);
+    assert_eq!(checks(), ["id of each.test n3"]);
+    assert!(round.troubles.is_empty());
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hafleet_dns::checks::{CheckKey, WantedCheck};
 use hafleet_dns::provider::{Change, ChangeId, ChangeStatus};
 use hafleet_dns::record::RecordKey;
 use hafleet_dns::{Ownership, Provider, ProviderError, RecordData, RecordSet, RecordType, Zones};
-use hafleet_model::Term;
 use hafleet_model::spec::DnsProvider;
+use hafleet_model::{FleetName, Term};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
@@ -176,6 +177,8 @@ pub(crate) struct Faults {
     pub(crate) stalls: u8,
     /// The longest way there and back.
     pub(crate) delay: Duration,
+    /// Health checks are neither made nor listed.
+    pub(crate) are_checks_refused: bool,
     /// How long the zone takes no other change after one.
     pub(crate) busy: Duration,
 }
@@ -293,6 +296,27 @@ impl Provider for Access {
         self.calls.lock().unwrap().push("status");
         self.way().await?;
         Ok(ChangeStatus::InSync)
+    }
+
+    async fn keep_checks(
+        &self,
+        _: &FleetName,
+        wanted: &[WantedCheck],
+    ) -> Result<BTreeMap<CheckKey, String>, ProviderError> {
+        self.calls.lock().unwrap().push("keep_checks");
+        if self.faults().are_checks_refused {
+            return Err(ProviderError::Refused {
+                what: "checks".into(),
+                why: "AccessDenied".into(),
+            });
+        }
+        let id = |check: &WantedCheck| (check.key.clone(), format!("id of {}", check.key));
+        Ok(wanted.iter().map(id).collect())
+    }
+
+    async fn drop_checks(&self, _: &FleetName, _: &BTreeSet<String>) -> Result<(), ProviderError> {
+        self.calls.lock().unwrap().push("drop_checks");
+        Ok(())
     }
 
     fn max_changes(&self) -> usize {
