@@ -5,6 +5,7 @@
 //! - [`Moto`]: the program, with the calls that make and change what it holds.
 //! - [`Gate`]: what stands between it and who asks, and fails as told.
 //! - [`Cloud`]: both, and the few words that most tests need.
+//! - [`Dns`]: Route53 behind a gate.
 //! - [`ManyInstances`]: more of them than moto can list in good time.
 
 mod cloud;
@@ -12,8 +13,10 @@ mod gate;
 mod http;
 mod many;
 mod moto;
+mod route53;
 
 pub use cloud::{Cloud, REGION};
 pub use gate::{Call, Fault, Gate};
 pub use many::ManyInstances;
 pub use moto::{KEY, Moto};
+pub use route53::{Dns, Set};
