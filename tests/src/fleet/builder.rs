@@ -13,6 +13,7 @@ use crate::scratch::Scratch;
 
 /// A fleet to be; of three nodes, unless it is told otherwise.
 pub struct Builder {
+    name: String,
     nodes: u8,
     adjust: Box<dyn Fn(&mut Settings)>,
 }
@@ -20,6 +21,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
+            name: "shop".to_owned(),
             nodes: 3,
             adjust: Box::new(|_| {}),
         }
@@ -27,6 +29,12 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// Called `name`; `shop` otherwise.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// With so many nodes; three otherwise.
     pub fn nodes(mut self, nodes: u8) -> Self {
         self.nodes = nodes;
@@ -42,7 +50,7 @@ impl Builder {
     /// Everything but the agents.
     pub fn prepare(self) -> Fleet {
         let scratch = Scratch::new();
-        let authority = Authority::create("shop", scratch.directory("pki"));
+        let authority = Authority::create(&self.name, scratch.directory("pki"));
         let (network, outside) = (Network::new(), Namespace::new("outside"));
         network.attach(&outside, OUTSIDE);
         let seeds: Vec<_> = (1..=self.nodes)
