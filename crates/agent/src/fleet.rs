@@ -373,6 +373,17 @@ impl From<WriteError> for WriteFailure {
     }
 }
 
+impl AgentFleet {
+    /// Connections of clients to this node's HAProxy; none when it does not say.
+    async fn client_connections(&self) -> Option<u64> {
+        let counted = self.inspector.client_connections().await;
+        if let Err(error) = &counted {
+            tracing::warn!(error = %with_causes(error), "HAProxy does not say how many connections it has");
+        }
+        counted.ok()
+    }
+}
+
 #[async_trait]
 impl Fleet for AgentFleet {
     fn status(&self) -> Status {
@@ -419,6 +430,7 @@ impl Fleet for AgentFleet {
             old_processes: seen.old_processes.iter().map(old).collect(),
             drift: seen.drift,
             overrides: seen.overrides,
+            current_connections: self.client_connections().await,
         }
         .into())
     }

@@ -146,6 +146,7 @@ impl From<NodeDetail> for v1::NodeDetail {
                 .overrides
                 .map(|revision| revision.to_string())
                 .unwrap_or_default(),
+            current_connections: detail.current_connections,
         }
     }
 }

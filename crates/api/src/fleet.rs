@@ -174,6 +174,8 @@ pub struct NodeDetail {
     pub drift: Vec<String>,
     /// The overrides that its HAProxy has.
     pub overrides: Option<Revision>,
+    /// Connections that clients have to its HAProxy, without those of old processes; absent when it does not answer.
+    pub current_connections: Option<u64>,
 }
 
 /// An HAProxy that no longer listens and finishes its connections.

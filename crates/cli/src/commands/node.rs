@@ -31,10 +31,13 @@ fn for_people(detail: &v1::NodeDetail) -> String {
     } else {
         &node.zone
     };
+    let connections = detail
+        .current_connections
+        .map_or_else(|| "not known".to_owned(), |count| count.to_string());
     let mut parts = vec![
         node_table(std::slice::from_ref(&node)),
         format!(
-            "zone         {zone}\nagent        {} (start {})\ntraffic at   {}\nnext reload  {}",
+            "zone         {zone}\nagent        {} (start {})\ntraffic at   {}\nconnections  {connections}\nnext reload  {}",
             node.version, node.generation, node.data_address, haproxy.handover
         ),
     ];

@@ -18,7 +18,7 @@ use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, UnspeakablePath, quote_word};
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, RuntimeSocket};
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]
@@ -193,6 +193,20 @@ impl Inspector {
             Running::unasked(self.shared.binary.version, current.known)
         };
         Ok(plan::plan(Some(&running), rendered))
+    }
+
+    /// How many connections clients have now to the process that serves: the sum of its frontends' sessions. 0 where none
+    /// runs. Old processes are not asked.
+    ///
+    /// # Errors
+    /// When HAProxy runs but does not answer.
+    pub async fn client_connections(&self) -> Result<u64, RuntimeError> {
+        let Some(current) = self.alive() else {
+            return Ok(0);
+        };
+        let stats = RuntimeSocket::new(&current.socket).frontends().await?;
+        let sessions = stats.0.iter().filter_map(|frontend| frontend.sessions);
+        Ok(sessions.fold(0, u64::saturating_add))
     }
 
     /// The process that serves, while it is alive.
