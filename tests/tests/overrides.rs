@@ -269,7 +269,7 @@ fn what_is_not_there_is_answered_with_what_is_and_what_goes_is_kept_in_vain() {
         .expect_complaint(&["no server s810", "s8101"]);
     run(&["server", "drain", "app"]).expect_code(2);
     run(&["server", "weight", "app/s8101", "257"]).expect_code(2);
-    run(&["node", "drain", "n1", "--wait"]).expect_code(2);
+    run(&["node", "undrain", "n1", "--wait"]).expect_code(2);
     assert!(overrides(&fleet, 1).servers.is_empty());
 
     ask(&fleet, 1, &["maint", "app/s8101"]);

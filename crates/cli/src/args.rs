@@ -277,6 +277,9 @@ pub(crate) enum NodeCommand {
         /// Words and conditions.
         #[command(flatten)]
         write: OverrideArgs,
+        /// Wait until it can be stopped: out of DNS, the names' TTL over, no client connected. 5m unless told otherwise
+        #[arg(long, value_parser = duration, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5m")]
+        wait: Option<Duration>,
     },
     /// Take a drain back
     Undrain {

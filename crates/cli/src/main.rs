@@ -57,7 +57,16 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
             node,
             lasting,
             write,
-        }) => commands::node_drain::drain(&node, &lasting, &write, target, printer).await,
+            wait,
+        }) => {
+            let drain = commands::node_drain::Drain {
+                node,
+                lasting: lasting.lasting,
+                write,
+                wait,
+            };
+            commands::node_drain::drain(&drain, target, printer).await
+        }
         Command::Node(NodeCommand::Undrain { node, write }) => {
             commands::node_drain::undrain(&node, &write, target, printer).await
         }

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod apply;
 pub(crate) mod certificate;
 pub(crate) mod check;
+pub(crate) mod departure;
 pub(crate) mod dns;
 pub(crate) mod dns_args;
 pub(crate) mod manual;
