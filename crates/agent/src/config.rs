@@ -9,6 +9,7 @@ use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
 use hafleet_discovery::docker::DockerEngine;
 use hafleet_discovery::etcd::EtcdSettings;
+use hafleet_dns::rfc2136::UpdateKey;
 use hafleet_haproxy::{FirewallChoice, HandoverChoice, ProcessMode};
 use hafleet_identity::IdentityFiles;
 use hafleet_model::report::{NodeContext, NodeReport};
@@ -17,11 +18,13 @@ use hafleet_model::{FleetName, NodeId};
 use serde::Deserialize;
 
 mod addresses;
+mod dns_keys;
 mod docker;
 
 pub use addresses::AddressSource;
 
 use addresses::AddressesSection;
+use dns_keys::DnsKeySection;
 use docker::DockerSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
@@ -56,6 +59,8 @@ pub struct Config {
     pub etcd: EtcdSettings,
     /// Its Docker engine, if it has one whose containers are servers.
     pub docker: Option<DockerEngine>,
+    /// The keys with which updates of name servers are signed, by their names.
+    pub dns_keys: BTreeMap<String, UpdateKey>,
     /// Its log.
     pub log: LogConfig,
 }
@@ -152,6 +157,8 @@ struct File {
     etcd: EtcdSettings,
     #[serde(default)]
     docker: DockerSection,
+    #[serde(default)]
+    dns_keys: BTreeMap<String, DnsKeySection>,
     #[serde(default)]
     log: LogSection,
 }
@@ -350,6 +357,7 @@ impl File {
         let data_address = self.haproxy.address.unwrap_or(self.address);
         let addresses = self.addresses.read(data_address, &mut faults);
         let docker = self.docker.engine(&mut faults);
+        let dns_keys = dns_keys::read(&self.dns_keys, &mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
                 faults
@@ -397,6 +405,7 @@ impl File {
             },
             etcd: self.etcd,
             docker,
+            dns_keys,
             log: LogConfig {
                 format: self.log.format,
                 filter: self.log.filter,

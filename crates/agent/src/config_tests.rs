@@ -156,3 +156,21 @@ fn what_cannot_be_published_is_a_fault() {
         );
     }
 }
+
+#[test]
+fn keys_of_name_servers_are_read_and_never_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let secret = "aGFmbGVldCBzZWNyZXQga2V5IGZvciB0ZXN0cyBvbmx5";
+    let told = format!("[dns_keys.\"update.example.com\"]\nsecret_file = {file:?}\n[haproxy]");
+    let text = WHOLE.replace("[haproxy]", &told);
+    let error = load(&text).unwrap_err();
+    assert!(
+        error.contains("dns_keys.update.example.com.secret_file"),
+        "{error}"
+    );
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let config = load(&text).unwrap();
+    assert!(config.dns_keys.contains_key("update.example.com"));
+    assert!(!format!("{config:?}").contains(secret));
+}

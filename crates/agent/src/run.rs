@@ -1,6 +1,5 @@
 //! Start and end of an agent: which part gets what, and in which order.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -203,7 +202,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let addresses = AddressesLoop::new(addresses, known, cluster.clone());
     let addresses = reconcile::run(addresses, publication::ADDRESSES_PACE, stop.clone());
     tokio::spawn(addresses);
-    let mut publication = tokio::spawn(publish(&fleet, stop.clone()));
+    let mut publication = tokio::spawn(publish(&config, &fleet, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let server = serve(incoming, fleet, peers, stop.clone());
@@ -253,10 +252,14 @@ fn discover(
 }
 
 /// Runs what keeps names in DNS equal to the nodes in service.
-fn publish(fleet: &AgentFleet, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+fn publish(
+    config: &Config,
+    fleet: &AgentFleet,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
     let budget = Budget::new(Publication::default().requests_per_second);
     let route53 = Route53::new(Route53Settings::default(), budget.clone());
-    let zones = Providers::new(route53, BTreeMap::new());
+    let zones = Providers::new(route53, config.dns_keys.clone());
     let publication = PublicationLoop::new(fleet.clone(), Arc::new(zones), budget);
     reconcile::run(publication, publication::PACE, stop)
 }
