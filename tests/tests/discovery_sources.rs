@@ -52,7 +52,10 @@ fn cloudy() -> (Fleet, Cloud) {
 }
 
 /// An instance and what serves on it.
-#[expect(clippy::expect_used, reason = "a test ends where its world is not as it says")]
+#[expect(
+    clippy::expect_used,
+    reason = "a test ends where its world is not as it says"
+)]
 fn instance(fleet: &Fleet, cloud: &Cloud, group: &str, port: u16) -> (String, Backend) {
     let (id, address) = fleet.outside().run(|| {
         let id = cloud.add(group, &[("port", &port.to_string())]);
