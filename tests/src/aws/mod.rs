@@ -5,7 +5,7 @@
 //! - [`Moto`]: the program, with the calls that make and change what it holds.
 //! - [`Gate`]: what stands between it and who asks, and fails as told.
 //! - [`Cloud`]: both, and the few words that most tests need.
-//! - [`Dns`]: Route53 behind a gate.
+//! - [`Dns`]: Route53 behind a gate. [`Witness`]: who wrote there, and in which order.
 //! - [`ManyInstances`]: more of them than moto can list in good time.
 
 mod cloud;
@@ -14,9 +14,11 @@ mod http;
 mod many;
 mod moto;
 mod route53;
+mod witness;
 
 pub use cloud::{Cloud, REGION};
 pub use gate::{Call, Fault, Gate};
 pub use many::ManyInstances;
 pub use moto::{KEY, Moto};
 pub use route53::{Dns, Set};
+pub use witness::{Batch, Changed, Passage, Witness};
