@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hafleet_api::v1;
 use hafleet_api::v1::dns_node::Standing;
@@ -360,4 +361,58 @@ fn what_changed_while_route53_was_away_is_published_when_it_is_back() {
         }
     });
     assert_eq!(published.addresses().len(), 3);
+}
+
+/// Drains a follower of a fleet that publishes with `more` and waits until it can be stopped.
+#[track_caller]
+fn assert_drain_outlasts_resolvers(more: &str) {
+    let published = Published::start(more);
+    let fleet = &published.fleet;
+    let follower = fleet.follower();
+    let id = fleet.node(follower).id().to_owned();
+    for _ in 0..2 {
+        let words = ["node", "drain", &id, "--wait", "80s"];
+        let drained = fleet.client().run(&words).expect_code(0);
+        // The TTL of the name, from when all name servers are without the node.
+        assert!(drained.took >= Duration::from_secs(5), "{drained}");
+        for words in ["may keep it for", "is out of DNS; no connections are left"] {
+            assert!(
+                drained.stderr.contains(words),
+                "{words:?} is not in {drained}"
+            );
+        }
+        let list = published.wait_list(follower, |_| true);
+        assert!(!list.names[0].nodes.contains(&id), "{list:#?}");
+        assert!(list.names[0].in_sync_at.is_some(), "{list:#?}");
+    }
+}
+
+#[test]
+fn a_drain_outlasts_what_resolvers_keep() {
+    if !can_make_namespaces() {
+        return;
+    }
+    assert_drain_outlasts_resolvers("");
+}
+
+#[test]
+fn a_drain_outlasts_what_resolvers_keep_of_a_weight() {
+    if !can_make_namespaces() {
+        return;
+    }
+    assert_drain_outlasts_resolvers(", routing: weighted");
+}
+
+#[test]
+fn a_node_that_cannot_leave_its_names_is_not_said_to_be_safe_to_stop() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let published = Published::start(", min_published: 3");
+    let fleet = &published.fleet;
+    let id = fleet.node(fleet.follower()).id().to_owned();
+    let words = ["node", "drain", &id, "--wait", "8s"];
+    let late = fleet.client().run(&words).expect_code(4);
+    late.expect_complaint(&["is in DNS", NAME, "min_published"]);
+    published.wait_published(&fleet.numbers());
 }
