@@ -157,8 +157,8 @@ impl Departure {
                 format!("{node} is out of DNS, and name servers are being told ({name})")
             }
             Names::Kept(left) => format!(
-                "{node} is out of DNS, and resolvers may keep it for {} s",
-                left.as_millis().div_ceil(1_000)
+                "{node} is out of DNS, and resolvers may keep it for up to {} s",
+                in_steps(*left)
             ),
             Names::Out => format!("{node} is out of DNS"),
             Names::NothingPublished => "the fleet publishes nothing in DNS".to_owned(),
@@ -204,6 +204,11 @@ fn has_addresses(name: &v1::DnsName) -> bool {
 
 fn is_address(set: &v1::DnsRecord) -> bool {
     matches!(set.r#type.as_str(), "A" | "AAAA") && set.alias.is_empty()
+}
+
+/// Seconds, rounded up to tens, so that a log does not get a line for each of them.
+fn in_steps(left: Duration) -> u128 {
+    left.as_millis().div_ceil(10_000) * 10
 }
 
 fn with_reasons(words: &str, reasons: &[String]) -> String {
@@ -265,7 +270,7 @@ mod tests {
         departure.see_names(&list(vec![on_its_way]), start);
         assert!(departure.words().contains("being told"), "{departure:?}");
         departure.see_names(&list(vec![name(&["lb2"])]), start);
-        assert!(departure.words().contains("keep it for 30 s"));
+        assert!(departure.words().contains("keep it for up to 30 s"));
         // Another change of the name, such as that of another node, does not begin it anew.
         let changed = v1::DnsName {
             in_sync_at: None,
