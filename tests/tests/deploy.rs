@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 
 use hafleet_tests::scratch::Scratch;
 
+/// What a script is told by variables.
+type Environment<'a> = &'a [(&'a str, &'a str)];
+
 /// Writes down its name and how it was called.
 const CALLED: &str =
     "#!/bin/sh\nhere=$(dirname \"$0\")\necho \"$(basename \"$0\") $*\" >> \"$here/calls\"\n";
@@ -16,6 +19,7 @@ struct Stage {
     scratch: Scratch,
 }
 
+#[expect(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 impl Stage {
     fn set() -> Self {
         let stage = Self {
@@ -33,7 +37,7 @@ impl Stage {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
     }
 
-    fn run(&self, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    fn run(&self, script: &str, arguments: &[&str], environment: Environment<'_>) -> Output {
         let path = format!("{}:/usr/bin:/bin", self.scratch.path().display());
         let mut command = Command::new("/bin/sh");
         command.arg(deploy().join(script)).args(arguments);
@@ -66,9 +70,9 @@ fn assert_ends(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
 }
 
-const NODE: &[(&str, &str)] = &[("HAFLEET_NODE", "lb1")];
+const NODE: Environment<'_> = &[("HAFLEET_NODE", "lb1")];
 
-const HOOK: &[(&str, &str)] = &[
+const HOOK: Environment<'_> = &[
     ("HAFLEET_NODE", "lb1"),
     ("LIFECYCLE_HOOK", "drain"),
     ("LIFECYCLE_GROUP", "balancers"),
@@ -138,11 +142,12 @@ fn a_hook_is_completed_though_draining_failed_and_asked_again_when_that_fails() 
 #[test]
 fn scripts_say_what_they_lack() {
     let stage = Stage::set();
-    let lacking: [(&str, &str, &[(&str, &str)]); 4] = [
+    let nothing: Environment<'_> = &[];
+    let lacking = [
         ("aws/lifecycle-hook", "HAFLEET_NODE", &HOOK[1..]),
         ("aws/lifecycle-hook", "LIFECYCLE_HOOK", NODE),
         ("aws/lifecycle-hook", "LIFECYCLE_GROUP", &HOOK[..2]),
-        ("systemd/hafleet-drain", "HAFLEET_NODE", &[]),
+        ("systemd/hafleet-drain", "HAFLEET_NODE", nothing),
     ];
     for (script, name, environment) in lacking {
         let output = stage.run(script, &["stop"], environment);

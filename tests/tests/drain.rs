@@ -16,6 +16,7 @@ struct Waiting {
     said: BufReader<std::process::ChildStderr>,
 }
 
+#[expect(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 impl Waiting {
     fn begin(fleet: &Fleet, words: &[&str]) -> Self {
         let client = fleet.client();
@@ -81,6 +82,7 @@ fn wait_connections(fleet: &Fleet, number: usize, wanted: u64) {
 }
 
 /// A client of node `number` that keeps its connection.
+#[expect(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 fn connect(fleet: &Fleet, number: usize) -> TcpStream {
     let target = fleet.node(number).traffic();
     let connected = fleet.outside().run(|| TcpStream::connect(target));
