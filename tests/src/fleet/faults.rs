@@ -1,6 +1,6 @@
 //! What can befall a fleet, one line each.
 
-use super::Fleet;
+use super::{Fleet, OUTSIDE};
 
 impl Fleet {
     /// `kill -9` of the agent of node `number`. Its HAProxy goes on.
@@ -38,6 +38,19 @@ impl Fleet {
             self.network
                 .heal(self.node(number).address(), other.address());
         });
+    }
+
+    /// Nothing reaches node `number` and nothing leaves it, clients and servers included: its machine is gone, and no
+    /// connection was closed.
+    pub fn cut_off(&self, number: usize) {
+        self.cut(number);
+        self.network.cut(self.node(number).address(), OUTSIDE);
+    }
+
+    /// Undoes [`Fleet::cut_off`].
+    pub fn rejoin(&self, number: usize) {
+        self.network.heal(self.node(number).address(), OUTSIDE);
+        self.heal(number);
     }
 
     /// No node hears any other.

@@ -11,6 +11,7 @@
 )]
 
 mod discovery;
+mod dns;
 mod failover;
 mod figure;
 mod node;
@@ -52,10 +53,12 @@ enum Group {
     Node,
     /// Sources: how soon what they have is served, 5,000 instances, calls to EC2
     Discovery,
+    /// Names in DNS: how soon who is gone leaves them, stale leaders, calls at rest
+    Dns,
 }
 
 impl Group {
-    const ALL: [Self; 3] = [Self::Fleet, Self::Node, Self::Discovery];
+    const ALL: [Self; 4] = [Self::Fleet, Self::Node, Self::Discovery, Self::Dns];
 
     fn measure(self, arguments: &Arguments) -> Vec<Figure> {
         let rounds = |full: u32| (full / arguments.divide).max(1);
@@ -69,6 +72,7 @@ impl Group {
             .concat(),
             Self::Node => node::measure(rounds(arguments.reloads)),
             Self::Discovery => discovery::measure(rounds),
+            Self::Dns => dns::measure(rounds),
         }
     }
 }
