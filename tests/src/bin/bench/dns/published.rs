@@ -18,9 +18,10 @@ const HAPROXY: &str = "/usr/sbin/haproxy";
 
 /// A fleet whose leader publishes [`NAME`] past a witness.
 pub(super) struct Published {
-    pub(super) fleet: Fleet,
-    pub(super) witness: Witness,
+    /// Goes first: its gate ends by a connection to an address that goes with the fleet.
     _dns: Dns,
+    pub(super) witness: Witness,
+    pub(super) fleet: Fleet,
 }
 
 impl Published {
