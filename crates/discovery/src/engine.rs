@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::answer::{Answer, SourceError};
-use crate::book::{Book, Page};
+use crate::book::Book;
 use crate::judge::{Judge, Judgement};
 use crate::query::Query;
 use crate::source::{Answers, Said, Source, SourceSettings};
@@ -85,16 +85,9 @@ impl Engine {
         self.told.notify_one();
     }
 
-    /// Forgets what a node that left had published.
+    /// Forgets what a node that left had published: it is as if it had nothing.
     pub fn forget(&mut self, node: &NodeId) {
-        let nobody = Page::default();
-        let page = self.book.containers.entry(node.clone()).or_insert(nobody);
-        page.note(Said {
-            count: page.count + 1,
-            at: Instant::now(),
-            result: Ok(Answer::default()),
-        });
-        self.told.notify_one();
+        self.publish(node.clone(), Ok(Answer::default()));
     }
 
     /// Lets through what is held back of `name`, a backend or [`crate::judge::SERVICES`]; whether anything is.
