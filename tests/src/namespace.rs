@@ -119,8 +119,8 @@ fn enter(entry: &File) {
         .expect("entering a namespace");
 }
 
-/// Runs `ip` with `arguments`.
-pub(crate) fn ip(arguments: &[&str]) {
+/// Runs `ip` with `arguments`, and returns what it printed.
+pub(crate) fn ip(arguments: &[&str]) -> String {
     let output = Command::new("ip")
         .args(arguments)
         .output()
@@ -130,6 +130,7 @@ pub(crate) fn ip(arguments: &[&str]) {
         "ip {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Kills every process in the namespace and removes it. Those that start while others are killed go as well.

@@ -6,7 +6,9 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use crate::deadline::wait_until;
 use crate::namespace::{Namespace, ip};
 
 const RULES: &str = "table bridge cuts {
@@ -62,6 +64,14 @@ impl Network {
             "eth0",
         ]);
         ip(&["-n", name, "link", "set", "eth0", "up"]);
+        // The kernel brings a wire up some time after it was told to, and drops without a word what is sent until then.
+        wait_until("the wire carries", Duration::from_secs(10), || {
+            let port = ip(&["-n", switch, "-details", "link", "show", &port]);
+            let end = ip(&["-n", name, "link", "show", "eth0"]);
+            port.contains("state UP")
+                && port.contains("state forwarding")
+                && end.contains("state UP")
+        });
     }
 
     /// Nothing passes between `one` and `other` from now on.
