@@ -155,7 +155,7 @@ impl Driver {
         self.keep_links(&sightings);
         let unmet_seeds = self.count_seeds(&sightings, &links).await;
         let highest = self.settle_term(&sightings).await;
-        let observation = self.observation(&sightings, &links, highest);
+        let observation = self.observation(&sightings, &links, unmet_seeds.len(), highest);
         let decision = self.leadership.observe(Instant::now(), &observation);
         let highest = self.carry_out(decision, highest).await;
         // The view first: what others hear of us, we should know ourselves.
@@ -267,13 +267,19 @@ impl Driver {
         &self,
         sightings: &BTreeMap<NodeId, Sighting>,
         links: &HashMap<SocketAddr, LinkStatus>,
+        unmet_seeds: usize,
         highest: Term,
     ) -> Observation {
+        let connected = sightings
+            .values()
+            .filter(|sighting| sighting.is_connected());
+        let (connected, known) = (1 + connected.count(), 1 + sightings.len() + unmet_seeds);
         Observation {
             others: sightings.values().map(Sighting::candidate).collect(),
             unfit: self.unfit(),
             highest_term: highest,
             has_everyone_answered: self.has_everyone_answered(sightings, links),
+            is_majority_connected: connected * 2 > known,
         }
     }
 
@@ -293,10 +299,7 @@ impl Driver {
         sightings: &BTreeMap<NodeId, Sighting>,
         links: &HashMap<SocketAddr, LinkStatus>,
     ) -> bool {
-        let has_answered = |sighting: &Sighting| {
-            sighting.has_left
-                || (sighting.is_current && sighting.link == Some(LinkState::Connected))
-        };
+        let has_answered = |sighting: &Sighting| sighting.has_left || sighting.is_connected();
         let is_answered = |address: SocketAddr| {
             let peer = links
                 .get(&address)

@@ -38,6 +38,9 @@ pub struct Candidate {
     pub is_fit: bool,
     /// The term in which it claims to lead.
     pub claim: Option<Term>,
+    /// Since when our own connection to it is broken, and each attempt to connect again without an answer; none while it
+    /// answers, and where it was never connected.
+    pub unanswered_since: Option<Instant>,
 }
 
 /// What a node sees at one moment.
@@ -52,6 +55,9 @@ pub struct Observation {
     /// Whether every seed and every known member is connected and has said what it claims. Vacuously true of a
     /// node that has neither. With everyone's answer in hand there is nothing left to wait for.
     pub has_everyone_answered: bool,
+    /// Whether more than half of the known nodes, this one included, are connected at this moment and have said what they
+    /// claim. What they hear of a node, gossip would have told.
+    pub is_majority_connected: bool,
 }
 
 /// What a node is in the election.
@@ -223,8 +229,8 @@ impl Leadership {
             return Decision::Stay;
         }
         let vacant_since = *self.vacant_since.get_or_insert(now);
-        let (delay, reason) = self.delay(now, seen);
-        if now < vacant_since + delay {
+        let (due, reason) = self.due(now, vacant_since, seen);
+        if now < due {
             self.role = Role::Settling { reason };
             return Decision::Stay;
         }
@@ -235,7 +241,7 @@ impl Leadership {
             .filter(|other| other.presence == Presence::Live && other.is_fit);
         let turn =
             u32::try_from(able.filter(|other| other.id < self.me).count()).unwrap_or(u32::MAX);
-        if now < vacant_since + delay + self.timing.settle_refused.saturating_mul(turn) {
+        if now < due + self.timing.settle_refused.saturating_mul(turn) {
             self.role = Role::Settling {
                 reason: "another node, earlier in order, is about to claim",
             };
@@ -247,7 +253,42 @@ impl Leadership {
         Decision::Claim(seen.highest_term.next())
     }
 
-    /// How long nobody must have claimed, and the words for it.
+    /// When this node may claim, if nobody does before, and the words for what it waits for.
+    fn due(
+        &self,
+        now: Instant,
+        vacant_since: Instant,
+        seen: &Observation,
+    ) -> (Instant, &'static str) {
+        let (delay, reason) = self.delay(now, seen);
+        let due = vacant_since + delay;
+        let Some(unanswered_since) = self.unanswered_since(now, seen) else {
+            return (due, reason);
+        };
+        // A connection that broke long ago says nothing of this moment: the silence of others has to last as well.
+        let settle = self.timing.settle_unanswered;
+        let sooner = (unanswered_since + settle).max(vacant_since + settle / 2);
+        match sooner < due {
+            true => (
+                sooner,
+                "the leader answers nobody of the majority: a new one is being chosen",
+            ),
+            false => (due, reason),
+        }
+    }
+
+    /// Since when the last leader has answered nobody, as far as this node and a majority with it can tell.
+    fn unanswered_since(&self, now: Instant, seen: &Observation) -> Option<Instant> {
+        if self.stale_until.is_some() || now < self.settled_at || !seen.is_majority_connected {
+            return None;
+        }
+        let last = self.last_leader.as_ref()?;
+        let last = seen.others.iter().find(|other| other.id == *last)?;
+        last.unanswered_since
+            .filter(|_| last.presence == Presence::Silent)
+    }
+
+    /// How long nobody must have claimed, whatever connections say, and the words for it.
     fn delay(&self, now: Instant, seen: &Observation) -> (Duration, &'static str) {
         let last = self.last_leader.as_ref();
         let last = last.and_then(|last| seen.others.iter().find(|other| other.id == *last));

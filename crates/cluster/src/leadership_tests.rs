@@ -18,6 +18,7 @@ fn other(name: &str, presence: Presence, claim: Option<u64>) -> Candidate {
         presence,
         is_fit: true,
         claim: claim.map(Term),
+        unanswered_since: None,
     }
 }
 
@@ -34,6 +35,7 @@ impl World {
             unfit: None,
             highest_term: Term(0),
             has_everyone_answered: false,
+            is_majority_connected: false,
         };
         Self {
             leadership: Leadership::new(id(me), Timing::default(), start),
@@ -174,6 +176,67 @@ fn a_leader_that_merely_fell_silent_is_given_the_full_time() {
         world.pass_until(60_000),
         Some((40_100, Decision::Claim(Term(4))))
     );
+}
+
+/// The node `a`, which has followed `c` for 30 s; then `c` is not heard of, and has not answered since `unanswered_ms`.
+fn unanswered(unanswered_ms: u64) -> World {
+    let mut world = World::new("a", &["b"]);
+    world.seen.is_majority_connected = true;
+    world.set(other("c", Presence::Live, Some(3)));
+    assert_eq!(world.pass_until(30_000), None);
+    let since = world.start + Duration::from_millis(unanswered_ms);
+    world.set(Candidate {
+        unanswered_since: Some(since),
+        ..other("c", Presence::Silent, Some(3))
+    });
+    world
+}
+
+#[test]
+fn a_leader_that_answers_nobody_is_replaced_sooner_by_a_majority() {
+    assert_eq!(
+        unanswered(28_000).pass_until(60_000),
+        Some((34_000, Decision::Claim(Term(4)))),
+        "six intervals after its connection broke"
+    );
+    assert_eq!(
+        unanswered(1_000).pass_until(60_000),
+        Some((33_100, Decision::Claim(Term(4)))),
+        "a connection that broke long ago says little of now"
+    );
+}
+
+#[test]
+fn without_a_majority_a_leader_that_answers_nobody_is_given_the_full_time() {
+    let mut world = unanswered(28_000);
+    world.seen.is_majority_connected = false;
+    assert_eq!(
+        world.pass_until(60_000),
+        Some((40_100, Decision::Claim(Term(4))))
+    );
+}
+
+#[test]
+fn a_leader_that_others_hear_is_not_replaced_though_it_does_not_answer() {
+    let mut world = unanswered(28_000);
+    world.set(Candidate {
+        unanswered_since: Some(world.start),
+        ..other("c", Presence::Live, Some(3))
+    });
+    assert_eq!(world.pass_until(60_000), None);
+    assert_eq!(*world.leadership.role(), Role::Follower(id("c"), Term(3)));
+}
+
+#[test]
+fn one_that_was_stalled_takes_the_full_time_whatever_its_connections_say() {
+    let mut world = unanswered(28_000);
+    world.now += Duration::from_secs(20);
+    let woke = world.now;
+    assert_eq!(world.look(), Decision::Stay);
+    let (at, decision) = world.pass_until(90_000).unwrap();
+    assert_eq!(decision, Decision::Claim(Term(4)));
+    let at = world.start + Duration::from_millis(at);
+    assert_eq!(at - woke, Duration::from_secs(10));
 }
 
 #[test]

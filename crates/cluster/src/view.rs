@@ -252,6 +252,11 @@ impl Sighting {
         }
     }
 
+    /// Whether it answers us at this moment, and has said what it claims.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_current && self.link == Some(LinkState::Connected)
+    }
+
     pub(crate) fn liveness(&self) -> Liveness {
         match (self.presence(), &self.link) {
             (Presence::Live, Some(LinkState::Unreachable { reason, .. })) => Liveness::Suspect {
@@ -286,6 +291,10 @@ impl Sighting {
             is_fit: self.report.unfit.is_none(),
             // What a node claimed before this agent started proves nothing now.
             claim: self.report.claim.filter(|_| self.is_current),
+            unanswered_since: match &self.link {
+                Some(LinkState::Unreachable { since, .. }) if self.is_current => Some(*since),
+                _ => None,
+            },
         }
     }
 
@@ -394,5 +403,25 @@ mod tests {
         assert_eq!(remembered.candidate().claim, Some(Term(7)));
         remembered.is_current = false;
         assert_eq!(remembered.candidate().claim, None);
+    }
+
+    #[test]
+    fn only_a_connection_that_broke_says_since_when_nobody_answers() {
+        let since = Instant::now();
+        let broken = sighting(LinkState::Unreachable {
+            since,
+            reason: "no answer".into(),
+        });
+        assert_eq!(broken.candidate().unanswered_since, Some(since));
+        let remembered = Sighting {
+            is_current: false,
+            ..broken
+        };
+        assert_eq!(remembered.candidate().unanswered_since, None);
+        let refused = sighting(LinkState::Refused { since });
+        assert_eq!(refused.candidate().unanswered_since, None);
+        let connected = sighting(LinkState::Connected);
+        assert!(connected.is_connected());
+        assert_eq!(connected.candidate().unanswered_since, None);
     }
 }

@@ -32,8 +32,9 @@ use crate::verify::{Expected, Refusal};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often a connection is tested for life while nothing else moves on it.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the answer to such a test may take before the connection counts as broken.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the answer to such a test may take before the connection counts as broken. A host that dies in silence is
+/// noticed within the sum of both; nothing is concluded from it alone, and it is connected to again at once.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,9 @@ use hafleet_model::spec::Publication;
 
 use super::sight::Seen;
 
-/// How long one look may take. Within a region the answer comes in a hundredth of it.
-const LIMIT: Duration = Duration::from_millis(700);
+/// How long one look may take. Within a region the answer comes in a hundredth of it, and a packet that was lost would be
+/// sent again after a second only.
+const LIMIT: Duration = Duration::from_millis(500);
 
 /// So many listeners of a node are looked at, at most: they come and go together.
 const MOST: usize = 8;
