@@ -29,6 +29,7 @@ use crate::leadership::{Leadership, Role};
 use crate::limits::MAX_MESSAGE_LEN;
 use crate::links::Links;
 use crate::offload::offload;
+use crate::removed::Removed;
 use crate::repair::Repairer;
 use crate::roster::Roster;
 use crate::seeds::Seeds;
@@ -155,6 +156,7 @@ impl Parts {
             links: Arc::clone(&self.links),
             seeds,
             roster: self.roster,
+            removed: Removed::new(Arc::clone(&self.documents), config.removed),
             own: Arc::clone(&own),
             leadership,
             view: view_sender,
@@ -277,6 +279,8 @@ fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
         addresses: config.addresses.clone(),
         weight: config.weight,
         zone: config.zone.clone(),
+        is_witness: config.is_witness,
+        instance: config.instance.clone(),
         version: config.version.clone(),
         ..facts::blank_report(config.node_id.clone(), generation, config.address)
     }
@@ -291,6 +295,8 @@ fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, St
         is_self: true,
         link: None,
         lost: BTreeMap::new(),
+        // Before the first look nothing is known of removals, and this node does not lead.
+        is_counted: true,
     };
     Ok(View {
         members: vec![own],

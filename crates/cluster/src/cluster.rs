@@ -162,6 +162,8 @@ impl Cluster {
                 address: before.address,
                 claim: before.claim,
                 held: before.held,
+                is_witness: before.is_witness,
+                is_settling: before.is_settling,
                 ..facts.report.clone()
             };
         });

@@ -1,19 +1,22 @@
 //! What a node has to be told to join a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hafleet_model::report::NodeReport;
+use hafleet_model::report::{InstanceName, NodeReport};
 use hafleet_model::spec::NodeAddress;
-use hafleet_model::{FleetName, NodeId};
+use hafleet_model::{Document, FleetName, NodeId};
 
 use crate::timing::Timing;
 
-/// How long a node that is gone stays a known member, and counts when a majority is asked for.
+/// How long a node that is gone is remembered, unless told otherwise.
 pub const MEMBER_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// How many revisions of each document are kept.
 pub const HISTORY_LIMIT: usize = 1000;
+
+/// How the nodes that the fleet has removed are read from the newest overrides.
+pub type ReadRemoved = fn(&Document) -> Option<BTreeSet<NodeId>>;
 
 /// What a node has to be told to join a cluster.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub struct ClusterConfig {
     pub addresses: BTreeMap<NodeAddress, IpAddr>,
     /// Its share of clients where names in DNS spread them by weight.
     pub weight: u8,
+    /// Whether it runs no HAProxy.
+    pub is_witness: bool,
+    /// The EC2 instance that it runs on, if it knows.
+    pub instance: Option<InstanceName>,
     /// Its availability zone.
     pub zone: Option<String>,
     /// The agent's version.
@@ -38,8 +45,12 @@ pub struct ClusterConfig {
     pub seeds: Vec<String>,
     /// How fast it moves.
     pub timing: Timing,
-    /// How long a node that is gone stays a known member.
+    /// How long a node that is gone is remembered after the fleet has removed it; and after how long a node that starts
+    /// takes all that it remembers for outdated.
     pub member_retention: Duration,
+    /// Reads from the overrides which nodes the fleet has removed: left, forgotten, terminated. None when the document
+    /// cannot be read, which changes nothing.
+    pub removed: ReadRemoved,
     /// How many revisions of each document are kept, at least 1.
     pub history_limit: usize,
 }
@@ -55,11 +66,14 @@ impl ClusterConfig {
             data_address: address.ip(),
             addresses: BTreeMap::new(),
             weight: NodeReport::default_weight(),
+            is_witness: false,
+            instance: None,
             zone: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seeds: Vec::new(),
             timing: Timing::default(),
             member_retention: MEMBER_RETENTION,
+            removed: |_| Some(BTreeSet::new()),
             history_limit: HISTORY_LIMIT,
         }
     }

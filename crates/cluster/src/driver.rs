@@ -20,6 +20,7 @@ use crate::gossip::FrameRules;
 use crate::leadership::{Decision, Leadership, Observation};
 use crate::links::{LinkStatus, Links};
 use crate::offload::offload;
+use crate::removed::Removed;
 use crate::roster::{Heard, Roster, highest_term};
 use crate::seeds::Seeds;
 use crate::store::{Store, StoreError};
@@ -84,6 +85,7 @@ pub(crate) struct Driver {
     pub(crate) links: Arc<Links>,
     pub(crate) seeds: Arc<Seeds>,
     pub(crate) roster: Roster,
+    pub(crate) removed: Removed,
     pub(crate) own: Arc<OwnReport>,
     pub(crate) leadership: Leadership,
     pub(crate) view: watch::Sender<Arc<View>>,
@@ -149,7 +151,8 @@ impl Driver {
             .await;
         let links = self.links.statuses();
         let now = Instant::now();
-        let sightings = self.roster.sight(&heard, &links, now);
+        self.removed.look();
+        let sightings = self.roster.sight(&heard, &links, self.removed.nodes(), now);
         self.rules.set_known(heard.ids);
         self.remember(&sightings).await;
         self.keep_links(&sightings);
@@ -165,7 +168,7 @@ impl Driver {
     }
 
     async fn remember(&mut self, sightings: &BTreeMap<NodeId, Sighting>) {
-        if let Err(error) = self.roster.remember(sightings).await {
+        if let Err(error) = self.roster.remember(sightings, self.removed.nodes()).await {
             tracing::error!(%error, "members could not be written down");
         }
     }
@@ -210,11 +213,12 @@ impl Driver {
                     .any(|sighting| sighting.report.address == address)
         };
         let unmet = self.seeds.none_of(is_met);
-        let live = sightings
-            .values()
-            .filter(|sighting| sighting.liveness().is_live());
-        let (live, known) = (1 + live.count(), 1 + sightings.len() + unmet.len());
-        if live * 2 <= known {
+        let removed = self.removed.nodes();
+        let counted = sightings.iter().filter(|(id, _)| !removed.contains(*id));
+        let own = usize::from(!removed.contains(&self.me));
+        let known = own + counted.clone().count() + unmet.len();
+        let live = counted.filter(|(_, sighting)| sighting.liveness().is_live());
+        if (own + live.count()) * 2 <= known {
             return unmet;
         }
         match self.roster.establish().await {
@@ -338,6 +342,7 @@ impl Driver {
         let mut facts = self.own.read();
         facts.report.held = self.documents.heads().into_iter().collect();
         facts.report.unfit = self.unfit();
+        facts.report.is_settling = self.leadership.is_settling(Instant::now());
         facts.lost = self.documents.lost();
         facts
     }
@@ -349,7 +354,12 @@ impl Driver {
         facts: &Facts,
         highest: Term,
     ) {
-        let mut members: Vec<_> = sightings.into_values().map(Sighting::into_member).collect();
+        let removed = self.removed.nodes();
+        let member = |(id, sighting): (NodeId, Sighting)| {
+            let is_counted = !removed.contains(&id);
+            sighting.into_member(is_counted)
+        };
+        let mut members: Vec<_> = sightings.into_iter().map(member).collect();
         let last_seen_ms = self
             .view
             .borrow()
@@ -362,6 +372,7 @@ impl Driver {
             is_self: true,
             link: None,
             lost: facts.lost.clone(),
+            is_counted: !removed.contains(&self.me),
         };
         members.push(own);
         members.sort_by(|a, b| a.report.id.cmp(&b.report.id));

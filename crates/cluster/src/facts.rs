@@ -23,7 +23,10 @@ const ADDRESSES: &str = "addresses";
 const WEIGHT: &str = "weight";
 const ZONE: &str = "zone";
 const VERSION: &str = "version";
+const WITNESS: &str = "witness";
+const INSTANCE: &str = "instance";
 const UNFIT: &str = "unfit";
+const SETTLING: &str = "settling";
 const CLAIM: &str = "claim";
 const APPLY: &str = "apply";
 const ENDPOINTS: &str = "endpoints";
@@ -64,7 +67,10 @@ pub(crate) fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> 
         weight: NodeReport::default_weight(),
         zone: None,
         version: String::new(),
+        is_witness: false,
+        instance: None,
         unfit: None,
+        is_settling: false,
         claim: None,
         held: BTreeMap::new(),
         apply: ApplyState::default(),
@@ -94,7 +100,10 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
     ]);
     let optional = [
         (ZONE, report.zone.as_deref().map(cut)),
+        (WITNESS, report.is_witness.then(|| "yes".to_owned())),
+        (INSTANCE, report.instance.as_ref().map(ToString::to_string)),
         (UNFIT, report.unfit.as_deref().map(cut)),
+        (SETTLING, report.is_settling.then(|| "yes".to_owned())),
         (CLAIM, report.claim.map(|term| term.to_string())),
         (LEFT, facts.has_left.then(|| "yes".to_owned())),
     ];
@@ -129,6 +138,11 @@ pub(crate) fn from_gossip<'a>(
             WEIGHT => report.weight = parse(key, value)?,
             ZONE => report.zone = present(value).map(|value| text(key, value)).transpose()?,
             VERSION => report.version = text(key, value)?,
+            WITNESS => report.is_witness = !value.is_empty(),
+            INSTANCE => {
+                report.instance = present(value).map(|value| parse(key, value)).transpose()?;
+            }
+            SETTLING => report.is_settling = !value.is_empty(),
             UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
             CLAIM => report.claim = present(value).map(term).transpose()?,
             APPLY => report.apply = from_json(key, value)?,
@@ -293,7 +307,10 @@ mod tests {
             weight: 0,
             zone: Some("eu-west-1a".into()),
             version: "0.1.0".into(),
+            is_witness: true,
+            instance: Some("eu-west-1/i-0123456789abcdef0".parse().unwrap()),
             unfit: Some("no credentials".into()),
+            is_settling: true,
             claim: Some(Term(9)),
             held: BTreeMap::from([(
                 DocumentKind::Spec,
@@ -370,7 +387,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

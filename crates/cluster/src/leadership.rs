@@ -36,6 +36,8 @@ pub struct Candidate {
     pub presence: Presence,
     /// Whether it could lead.
     pub is_fit: bool,
+    /// Whether it is looking around, and would not replace a leader that is gone.
+    pub is_settling: bool,
     /// The term in which it claims to lead.
     pub claim: Option<Term>,
     /// Since when our own connection to it is broken, and each attempt to connect again without an answer; none while it
@@ -133,6 +135,12 @@ impl Leadership {
     /// The term that it claims, whether or not it acts on it at the moment.
     pub fn claim(&self) -> Option<Term> {
         self.claim
+    }
+
+    /// Whether this node is looking around, since it has just started or was stalled, and would not replace a leader
+    /// that is gone.
+    pub fn is_settling(&self, now: Instant) -> bool {
+        now < self.settled_at || self.stale_until.is_some()
     }
 
     /// Looks at the world and decides. To be called whenever something changed, and at least a few times per
@@ -234,11 +242,14 @@ impl Leadership {
             self.role = Role::Settling { reason };
             return Decision::Stay;
         }
-        // The lowest claims first. The others wait a turn each, in case it does not see the vacancy.
-        let able = seen
-            .others
-            .iter()
-            .filter(|other| other.presence == Presence::Live && other.is_fit);
+        // The lowest claims first. The others wait a turn each, in case it does not see the vacancy. One that is still
+        // looking around would let its turn pass, unless everyone has answered, which ends the looking around. In a fleet
+        // that has just started all do so together, and each has its turn.
+        let was_settled = !self.is_settling(now) && vacant_since >= self.settled_at;
+        let passes = was_settled && !seen.has_everyone_answered;
+        let able = seen.others.iter().filter(|other| {
+            other.presence == Presence::Live && other.is_fit && !(passes && other.is_settling)
+        });
         let turn =
             u32::try_from(able.filter(|other| other.id < self.me).count()).unwrap_or(u32::MAX);
         if now < due + self.timing.settle_refused.saturating_mul(turn) {

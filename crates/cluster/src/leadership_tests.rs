@@ -17,6 +17,7 @@ fn other(name: &str, presence: Presence, claim: Option<u64>) -> Candidate {
         id: id(name),
         presence,
         is_fit: true,
+        is_settling: false,
         claim: claim.map(Term),
         unanswered_since: None,
     }
@@ -355,6 +356,51 @@ fn an_unfit_node_neither_claims_nor_leads_on() {
     world.seen.unfit = Some("no route".into());
     assert_eq!(world.look(), Decision::Yield);
     assert_eq!(world.leadership.claim(), None);
+}
+
+#[test]
+fn a_node_that_has_just_started_has_no_turn_when_a_leader_is_replaced() {
+    let settling = |name| Candidate {
+        is_settling: true,
+        ..other(name, Presence::Live, None)
+    };
+    let mut world = World::new("c", &["a", "b"]);
+    world.set(other("d", Presence::Live, Some(3)));
+    assert_eq!(world.pass_until(30_000), None);
+    world.set(settling("a"));
+    world.set(settling("b"));
+    world.set(other("d", Presence::Gone, Some(3)));
+    assert_eq!(
+        world.pass_until(60_000),
+        Some((31_600, Decision::Claim(Term(4))))
+    );
+}
+
+#[test]
+fn in_a_fleet_that_has_just_started_everyone_has_a_turn() {
+    let mut world = World::new("b", &[]);
+    let lower = Candidate {
+        is_settling: true,
+        ..other("a", Presence::Live, None)
+    };
+    world.set(lower.clone());
+    assert!(world.leadership.is_settling(world.now));
+    assert_eq!(
+        world.pass_until(60_000),
+        Some((11_500, Decision::Claim(Term(1))))
+    );
+    assert!(!world.leadership.is_settling(world.now));
+    // Once everyone has answered nobody looks around any more, so that the lower one claims at once too.
+    let mut world = World::new("b", &[]);
+    world.set(other("c", Presence::Live, Some(3)));
+    assert_eq!(world.pass_until(30_000), None);
+    world.set(lower);
+    world.set(other("c", Presence::Gone, Some(3)));
+    world.seen.has_everyone_answered = true;
+    assert_eq!(
+        world.pass_until(60_000),
+        Some((33_100, Decision::Claim(Term(4))))
+    );
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod limits;
 pub mod line;
 mod links;
 mod offload;
+mod removed;
 mod repair;
 mod roster;
 mod seeds;
@@ -66,7 +67,7 @@ mod proto {
 
 pub use absent::Absent;
 pub use cluster::{Cluster, ClusterError};
-pub use config::{ClusterConfig, HISTORY_LIMIT, MEMBER_RETENTION};
+pub use config::{ClusterConfig, HISTORY_LIMIT, MEMBER_RETENTION, ReadRemoved};
 pub use exchange::server::PeerService;
 pub use leadership::Role;
 pub use limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};

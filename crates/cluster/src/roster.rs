@@ -1,6 +1,6 @@
 //! Who belongs to the fleet: gossip's nodes and the remembered ones, one entry each.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,11 +153,13 @@ impl Roster {
             .collect()
     }
 
-    /// Puts together what gossip, the links and memory know of each other node.
+    /// Puts together what gossip, the links and memory know of each other node. Of those that the fleet has `removed`
+    /// only the live are seen.
     pub(crate) fn sight(
         &self,
         heard: &Heard,
         links: &HashMap<SocketAddr, LinkStatus>,
+        removed: &BTreeSet<NodeId>,
         now: Instant,
     ) -> BTreeMap<NodeId, Sighting> {
         let remembered = self
@@ -182,7 +184,10 @@ impl Roster {
             .nodes
             .iter()
             .map(|(id, node)| (id.clone(), self.sight_current(id, node, links, now)));
-        remembered.chain(current).collect()
+        let is_seen = |(id, sighting): &(NodeId, Sighting)| {
+            !removed.contains(id) || sighting.liveness().is_live()
+        };
+        remembered.chain(current).filter(is_seen).collect()
     }
 
     fn sight_current(
@@ -221,11 +226,14 @@ impl Roster {
         }
     }
 
-    /// Remembers who is seen, and forgets who has been gone for too long. Writes only what changed in a way that
-    /// matters after a restart.
+    /// Remembers who is seen. Writes only what changed in a way that matters after a restart.
+    ///
+    /// Time alone makes nobody forgotten: a node that forgot by itself would count fewer than the others do. Of those
+    /// that the fleet has `removed` it is remembered for a while where they were, in case they come back.
     pub(crate) async fn remember(
         &mut self,
         sightings: &BTreeMap<NodeId, Sighting>,
+        removed: &BTreeSet<NodeId>,
     ) -> Result<(), StoreError> {
         let now_ms = now_ms();
         let is_old = |last_seen_ms, limit| is_older(last_seen_ms, limit, now_ms);
@@ -247,10 +255,9 @@ impl Roster {
                 });
             }
         }
-        let gone = self
-            .known
-            .iter()
-            .filter(|(_, known)| is_old(known.last_seen_ms, self.retention));
+        let gone = self.known.iter().filter(|(id, known)| {
+            removed.contains(*id) && is_old(known.last_seen_ms, self.retention)
+        });
         let gone: Vec<_> = gone
             .into_iter()
             .map(|(id, _)| id.clone())
@@ -325,6 +332,28 @@ mod tests {
             last_seen_ms: now_ms() - i64::try_from(ago.as_millis()).unwrap(),
         };
         store.remember_members(&[member], &[]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn time_alone_makes_nobody_forgotten_and_the_removed_are_not_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("state.redb")).unwrap();
+        remember(&store, RETENTION * 2);
+        let mut roster = load(&store);
+        let a = NodeId::new("a").unwrap();
+        let seen = |roster: &Roster, removed: &BTreeSet<NodeId>| {
+            let sightings =
+                roster.sight(&Heard::default(), &HashMap::new(), removed, Instant::now());
+            sightings.contains_key(&a)
+        };
+        let nobody = BTreeSet::new();
+        roster.remember(&BTreeMap::new(), &nobody).await.unwrap();
+        assert!(seen(&roster, &nobody) && seen(&load(&store), &nobody));
+        let removed = BTreeSet::from([a.clone()]);
+        assert!(!seen(&roster, &removed), "removed, and not live");
+        assert!(!roster.addresses().is_empty(), "it may come back there");
+        roster.remember(&BTreeMap::new(), &removed).await.unwrap();
+        assert!(roster.addresses().is_empty() && load(&store).addresses().is_empty());
     }
 
     #[tokio::test]

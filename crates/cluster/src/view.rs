@@ -4,7 +4,7 @@
 //! port that refuses proves that the process is gone, and one that is open proves the opposite. Pure: values in,
 //! values out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -94,6 +94,9 @@ pub struct Member {
     pub link: Option<LinkState>,
     /// Of each kind of document of which it keeps conflicts: a digest over which they are.
     pub lost: BTreeMap<DocumentKind, Digest>,
+    /// Whether it counts when a majority is asked for. One that the fleet has removed does not, until the fleet has taken
+    /// it in again.
+    pub is_counted: bool,
 }
 
 /// Who leads, as this node sees it.
@@ -130,7 +133,7 @@ impl Standing {
 /// The fleet at one moment, as one node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// All known nodes, this one included, by id. The dead stay for the retention time.
+    /// All known nodes, this one included, by id. The dead stay until the fleet removes them.
     pub members: Vec<Member>,
     /// Seeds of which nothing is known, while this node has yet to be part of a majority: each could be a node of a
     /// fleet that is there already, and counts as one.
@@ -150,32 +153,38 @@ impl View {
         self.members.iter().find(|member| member.is_self)
     }
 
-    /// How many members are live.
+    fn counted(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.is_counted)
+    }
+
+    /// How many of the members that count are live.
     pub fn live_count(&self) -> usize {
-        self.members
-            .iter()
-            .filter(|member| member.liveness.is_live())
-            .count()
+        let live = self.counted().filter(|member| member.liveness.is_live());
+        live.count()
     }
 
-    /// How many nodes are counted when a majority is asked for: the members, and seeds that may be members.
+    /// How many nodes are counted when a majority is asked for: the members that count, and seeds that may be members.
     pub fn known_count(&self) -> usize {
-        self.members.len() + self.unmet_seeds.len()
+        self.counted().count() + self.unmet_seeds.len()
     }
 
-    /// Whether so many nodes are more than half of those that are known.
-    pub fn is_majority(&self, count: usize) -> bool {
-        count * 2 > self.known_count()
+    /// Whether `nodes` are more than half of those that are counted. Others among them, and repetitions, add nothing.
+    pub fn is_majority<'a>(&self, nodes: impl IntoIterator<Item = &'a NodeId>) -> bool {
+        let nodes: BTreeSet<_> = nodes.into_iter().collect();
+        let among = self
+            .counted()
+            .filter(|member| nodes.contains(&member.report.id));
+        among.count() * 2 > self.known_count()
     }
 
-    /// Whether more than half of the known nodes are live.
+    /// Whether more than half of the nodes that are counted are live.
     pub fn has_majority(&self) -> bool {
-        self.is_majority(self.live_count())
+        self.live_count() * 2 > self.known_count()
     }
 
     /// Who is counted and not live, at `now_ms`, in milliseconds since 1970.
     pub fn absent(&self, now_ms: i64) -> Vec<Absent> {
-        let dead = self.members.iter().filter_map(|member| {
+        let dead = self.counted().filter_map(|member| {
             let Liveness::Dead { reason } = &member.liveness else {
                 return None;
             };
@@ -289,6 +298,7 @@ impl Sighting {
             id: self.report.id.clone(),
             presence: self.presence(),
             is_fit: self.report.unfit.is_none(),
+            is_settling: self.report.is_settling,
             // What a node claimed before this agent started proves nothing now.
             claim: self.report.claim.filter(|_| self.is_current),
             unanswered_since: match &self.link {
@@ -298,7 +308,7 @@ impl Sighting {
         }
     }
 
-    pub(crate) fn into_member(self) -> Member {
+    pub(crate) fn into_member(self, is_counted: bool) -> Member {
         let liveness = self.liveness();
         Member {
             report: self.report,
@@ -307,6 +317,7 @@ impl Sighting {
             is_self: false,
             link: self.link,
             lost: self.lost,
+            is_counted,
         }
     }
 }
@@ -394,6 +405,25 @@ mod tests {
             ..sighting(LinkState::Connected)
         };
         assert_eq!(left.presence(), Presence::Gone);
+    }
+
+    #[test]
+    fn the_removed_count_neither_as_live_nor_as_known() {
+        let member = |name: &str, is_counted| {
+            let mut member = sighting(LinkState::Connected).into_member(is_counted);
+            member.report.id = NodeId::new(name).unwrap();
+            member
+        };
+        let id = |name: &str| NodeId::new(name).unwrap();
+        let view = View {
+            members: vec![member("a", true), member("b", true), member("c", false)],
+            unmet_seeds: Vec::new(),
+            leadership: Standing::of(&Role::Leader(Term(1)), &id("a"), Term(1)),
+        };
+        assert_eq!((view.known_count(), view.live_count()), (2, 2));
+        assert!(view.is_majority(&[id("a"), id("b")]));
+        assert!(!view.is_majority(&[id("a"), id("c"), id("a")]));
+        assert!(view.has_majority());
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Writer {
             nodes.extend(by.iter().filter(|id| view.member(id).is_some()).cloned());
         }
         Holding {
-            is_majority: view.is_majority(nodes.len()),
+            is_majority: view.is_majority(&nodes),
             known: view.known_count(),
             nodes: nodes.into_iter().collect(),
         }
@@ -264,9 +264,10 @@ impl Writer {
             self.learn(later).await;
             return Err(WriteError::Overtaken);
         }
-        let answered = 1 + answers.iter().filter(|(_, answer)| answer.is_ok()).count();
-        if !view.is_majority(answered) && !goes_on_alone {
-            return Err(unanswered(&view, answered, &answers));
+        let answered = answers.iter().filter(|(_, answer)| answer.is_ok());
+        let answered: Vec<_> = answered.map(|(id, _)| id).chain([&self.me]).collect();
+        if !view.is_majority(answered.iter().copied()) && !goes_on_alone {
+            return Err(unanswered(&view, answered.len(), &answers));
         }
         let heads = answers.iter().flat_map(|(id, answer)| {
             let heads = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
@@ -373,7 +374,7 @@ impl Writer {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(document.kind(), (document.stamp(), stored_by.clone()));
         let known_members = view.known_count();
-        let committed = view.is_majority(stored_by.len());
+        let committed = view.is_majority(&stored_by);
         Written {
             header: document.header().clone(),
             stored_by,

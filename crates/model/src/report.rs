@@ -34,8 +34,17 @@ pub struct NodeReport {
     pub zone: Option<String>,
     /// The agent's version.
     pub version: String,
+    /// It runs no HAProxy: it counts when a majority is asked for and may lead, and is never in service.
+    #[serde(default)]
+    pub is_witness: bool,
+    /// The EC2 instance that it runs on, if it knows.
+    #[serde(default)]
+    pub instance: Option<InstanceName>,
     /// Why it cannot lead; none when it can.
     pub unfit: Option<String>,
+    /// It is looking around, since it has just started or was stalled, and would not replace a leader that is gone.
+    #[serde(default)]
+    pub is_settling: bool,
     /// The term in which it claims to lead.
     pub claim: Option<Term>,
     /// The newest revision of each document that it has stored.
@@ -52,6 +61,74 @@ impl NodeReport {
     /// The weight of a node that was told none.
     pub fn default_weight() -> u8 {
         100
+    }
+}
+
+/// An instance of EC2 and where it is, written `REGION/ID`, such as `eu-west-1/i-0123456789abcdef0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InstanceName {
+    /// Its region.
+    pub region: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// A text that names no instance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} names no instance: REGION/ID does, such as eu-west-1/i-0123456789abcdef0")]
+pub struct InstanceNameError {
+    found: String,
+}
+
+impl InstanceName {
+    /// Whether `text` has the form of an instance's id (EC2 API Reference, Instance, `instanceId`).
+    pub fn is_id(text: &str) -> bool {
+        text.strip_prefix("i-").is_some_and(|digits| {
+            matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    }
+}
+
+impl std::str::FromStr for InstanceName {
+    type Err = InstanceNameError;
+
+    fn from_str(text: &str) -> Result<Self, InstanceNameError> {
+        let is_region = |region: &str| {
+            (1..=40).contains(&region.len())
+                && region
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        match text.split_once('/') {
+            Some((region, id)) if is_region(region) && Self::is_id(id) => Ok(Self {
+                region: region.to_owned(),
+                id: id.to_owned(),
+            }),
+            _ => Err(InstanceNameError {
+                found: text.chars().take(80).collect(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for InstanceName {
+    type Error = InstanceNameError;
+
+    fn try_from(text: String) -> Result<Self, InstanceNameError> {
+        text.parse()
+    }
+}
+
+impl From<InstanceName> for String {
+    fn from(name: InstanceName) -> Self {
+        name.to_string()
+    }
+}
+
+impl std::fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.region, self.id)
     }
 }
 

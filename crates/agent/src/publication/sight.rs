@@ -35,7 +35,8 @@ impl Sight {
         };
         let connected = view.members.iter().filter(|member| is_connected(member));
         // Where most connections are broken, it is more likely to be this node that is cut off.
-        let are_links_believed = view.is_majority(connected.count());
+        let connected = connected.map(|member| &member.report.id);
+        let are_links_believed = view.is_majority(connected);
         let seen = view.members.iter().map(|member| {
             let id = member.report.id.clone();
             let is_live = match are_links_believed {

@@ -16,7 +16,10 @@ fn member(id: &str, liveness: Liveness) -> Member {
         weight: 7,
         zone: None,
         version: String::new(),
+        is_witness: false,
+        instance: None,
         unfit: None,
+        is_settling: false,
         claim: None,
         held: BTreeMap::new(),
         apply: ApplyState::Applied {
@@ -36,6 +39,7 @@ fn member(id: &str, liveness: Liveness) -> Member {
         is_self: false,
         link: Some(LinkState::Connected),
         lost: BTreeMap::new(),
+        is_counted: true,
     }
 }
 
