@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Applied, ApplyError, OldProcess, Plan, Proxy};
+use hafleet_haproxy::{Applied, ApplyError, OldProcess, Plan, ProcessId, Proxy};
 use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth, EndpointsState};
 use hafleet_model::{Document, DocumentKind, Revision};
 use tokio::sync::watch;
@@ -47,6 +47,10 @@ pub(crate) struct DataPlaneLoop {
     reloads: ReloadLog,
     last_seen: watch::Sender<LastSeen>,
     rounds: u32,
+    /// The process that ran when HAProxy was last looked at.
+    served_by: Option<ProcessId>,
+    /// It ended since.
+    has_ended: bool,
 }
 
 /// What only the node itself knows of its HAProxy: too much, and changing too fast, for gossip.
@@ -100,6 +104,8 @@ impl DataPlaneLoop {
             reloads,
             last_seen: watch::Sender::default(),
             rounds: 0,
+            served_by: None,
+            has_ended: false,
         }
     }
 
@@ -247,6 +253,7 @@ impl DataPlaneLoop {
 
     async fn observe(&mut self) -> DataPlane {
         let data_plane = self.proxy.observe().await;
+        self.served_by = data_plane.pid.and_then(|_| self.proxy.process());
         self.last_seen.send_replace(LastSeen {
             old_processes: self.proxy.old_processes(),
             drift: self.proxy.drift(),
@@ -264,16 +271,25 @@ impl Reconcile for DataPlaneLoop {
     const NAME: &'static str = "haproxy";
 
     async fn changed(&mut self) {
-        let changed = tokio::select! {
-            changed = self.spec.changed() => changed,
-            changed = self.secrets.changed() => changed,
-            changed = self.endpoints.changed() => changed,
-            changed = self.overrides.changed() => changed,
-            () = wait_until(self.composer.next_expiry()) => Ok(()),
+        let served_by = self.served_by;
+        let ended = async move {
+            match served_by {
+                Some(process) => process.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (changed, has_ended) = tokio::select! {
+            changed = self.spec.changed() => (changed, false),
+            changed = self.secrets.changed() => (changed, false),
+            changed = self.endpoints.changed() => (changed, false),
+            changed = self.overrides.changed() => (changed, false),
+            () = wait_until(self.composer.next_expiry()) => (Ok(()), false),
+            () = ended => (Ok(()), true),
         };
         if changed.is_err() {
             std::future::pending::<()>().await;
         }
+        self.has_ended = has_ended;
     }
 
     async fn reconcile(&mut self, activation: Activation) -> Outcome {
@@ -288,7 +304,9 @@ impl Reconcile for DataPlaneLoop {
             self.observe().await;
             return Outcome::Inert("the fleet has no spec yet");
         };
-        if activation == Activation::Timer {
+        // That HAProxy is gone is said before it is started again, which may take long, or fail.
+        let has_ended = std::mem::take(&mut self.has_ended);
+        if activation == Activation::Timer || has_ended {
             self.rounds = self.rounds.wrapping_add(1);
             let is_up = self.observe().await.health == DataPlaneHealth::Up;
             if is_up && !self.rounds.is_multiple_of(ROUNDS_BETWEEN_COMPARISONS) {

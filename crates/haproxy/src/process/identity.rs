@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// A process, told apart from a later one with the same id by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +30,24 @@ impl ProcessId {
     /// Whether it still runs.
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// Ends when the process does, at once if it has already (`pidfd_open(2)`). Never where the kernel cannot say it, so that
+    /// whoever waits has to look now and then all the same. Cancel-safe.
+    pub async fn ended(self) {
+        let Some(pid) = as_pid(self.pid) else {
+            return;
+        };
+        let opened = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        let watched = opened.map_err(io::Error::from).and_then(readiness);
+        // The descriptor is of the process that has the id now; only then is it known to be the right one.
+        if !self.is_alive() {
+            return;
+        }
+        match watched {
+            Ok(watched) => drop(watched.readable().await),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Takes its remains away once it has ended, where it is the agent's child: where the agent is the first process of
@@ -75,6 +96,15 @@ impl ProcessId {
     }
 }
 
+/// A descriptor that tells when it can be read.
+#[allow(
+    deprecated,
+    reason = "what succeeds it is unsafe; a descriptor that is owned keeps the contract"
+)]
+fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
 /// The state letter and the start time in `/proc/PID/stat`. The command's name may hold anything, also `)`.
 fn state_and_start(pid: u32) -> Option<(char, u64)> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -120,6 +150,22 @@ mod tests {
         child.wait().unwrap();
         assert!(!process.is_alive());
         assert!(!process.signal(Signal::KILL).unwrap());
+    }
+
+    #[tokio::test]
+    async fn its_end_is_noticed() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = ProcessId::of(child.id()).unwrap();
+        let mut ended = std::pin::pin!(process.ended());
+        let soon = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, &mut ended).await.is_err());
+        assert!(process.signal(Signal::KILL).unwrap());
+        let late = std::time::Duration::from_secs(10);
+        tokio::time::timeout(late, &mut ended).await.unwrap();
+        // Its remains are no process any more, nor is what comes after it under its id.
+        tokio::time::timeout(late, process.ended()).await.unwrap();
+        child.wait().unwrap();
+        tokio::time::timeout(late, process.ended()).await.unwrap();
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::certificates::Certificates;
 use crate::check::CheckError;
 use crate::files::{self, FileError};
 use crate::handover;
+use crate::process::ProcessId;
 use crate::render::{RenderError, Rendered};
 
 pub use crate::handover::{FirewallChoice, HandoverChoice};
@@ -139,6 +140,12 @@ impl Proxy {
             .as_ref()
             .filter(|current| current.process.is_alive());
         alive.and_then(|current| current.revision)
+    }
+
+    /// The process that serves, or did when it was last looked at; none when there was none.
+    pub fn process(&self) -> Option<ProcessId> {
+        let current = self.current.borrow();
+        current.as_ref().map(|current| current.process)
     }
 
     /// What the last apply found changed behind hafleet's back, a line each, for people. It was put right then.
