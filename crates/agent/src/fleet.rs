@@ -35,6 +35,7 @@ use crate::certificates::CertificateKeeper;
 use crate::data_plane::LastSeen;
 use crate::discovery::Board;
 use crate::endpoints::EndpointsKeeper;
+use crate::fitness::Fitness;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::overrides::{OverridesKeeper, ServerOverrides};
 use crate::publication::DnsBoard;
@@ -63,6 +64,7 @@ pub(crate) struct AgentFleet {
     pub(crate) overrides: OverridesKeeper,
     pub(crate) board: Board,
     pub(crate) dns: DnsBoard,
+    pub(crate) fitness: Fitness,
     pub(crate) reloads: ReloadLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }

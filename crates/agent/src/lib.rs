@@ -12,6 +12,7 @@
 //! - [`overrides`]: what operators did by hand, as this node has it.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
 //! - [`publication`]: the names in DNS, kept where this node leads, and this node's own addresses.
+//! - [`fitness`]: whether this node can do what only a leader does.
 //! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
@@ -22,6 +23,7 @@ pub mod config;
 mod data_plane;
 mod discovery;
 mod endpoints;
+mod fitness;
 mod fleet;
 mod forward;
 mod log;

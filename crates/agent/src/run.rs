@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
+use crate::fitness::{self, Fitness, FitnessLoop};
 use crate::fleet::AgentFleet;
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
@@ -192,6 +193,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         overrides,
         board: Board::default(),
         dns: DnsBoard::default(),
+        fitness: Fitness::default(),
         reloads,
         last_seen: data_plane.last_seen(),
     };
@@ -201,7 +203,9 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut expiry = tokio::spawn(reconcile::run(expiry, expiry::PACE, stop.clone()));
     let addresses = AddressesLoop::new(addresses, known, cluster.clone());
     let addresses = reconcile::run(addresses, publication::ADDRESSES_PACE, stop.clone());
-    tokio::spawn(addresses);
+    let mut addresses = tokio::spawn(addresses);
+    let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness);
+    let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
     let mut publication = tokio::spawn(publish(&config, &fleet, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
@@ -215,6 +219,8 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
         ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
         ended = &mut expiry => Err(AgentError::Server(format!("the loop of expiry ended: {ended:?}"))),
+        ended = &mut addresses => Err(AgentError::Server(format!("the loop of addresses ended: {ended:?}"))),
+        ended = &mut fitness => Err(AgentError::Server(format!("the loop of fitness ended: {ended:?}"))),
         ended = &mut publication => Err(AgentError::Server(format!("the loop of publication ended: {ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };

@@ -130,6 +130,7 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         private_address,
         ipv6_address,
         weight: report.weight.into(),
+        unfit: report.unfit.unwrap_or_default(),
         drained: node.drained.map(Into::into),
     }
 }

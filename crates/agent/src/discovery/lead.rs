@@ -7,6 +7,10 @@ use hafleet_discovery::{Answer, BackendState, Engine, Launch, SourceError};
 use hafleet_model::{Document, Endpoints, NodeId, Stamp, Term, spec};
 
 use super::board::Unconfirmed;
+use crate::fitness::Inability;
+
+/// The kind of sources that need the machine's own credentials.
+const EC2: &str = "ec2";
 
 /// What there is only while this node leads.
 pub(super) struct Lead {
@@ -36,6 +40,27 @@ impl Lead {
             self.spec = Some(document.stamp());
         }
         Ok(())
+    }
+
+    /// Why EC2 cannot be asked from here, where another node may be able to: a refusal of any question, or silence to all.
+    pub(super) fn inability(&self) -> Option<Inability> {
+        let sources = self.engine.status().sources.into_iter();
+        let errors: Vec<_> = sources
+            .filter(|source| source.kind == EC2)
+            .map(|source| source.error.map(|(_, error)| error))
+            .collect();
+        let of = |wanted: fn(&SourceError) -> bool| {
+            let errors = errors.iter().map(Option::as_ref);
+            errors.map(move |error| error.filter(|error| wanted(error)))
+        };
+        let refused = of(|error| matches!(error, SourceError::Refused { .. }));
+        if let Some(refused) = refused.flatten().next() {
+            return Some(Inability::Refused(refused.to_string()));
+        }
+        let silent: Option<Vec<_>> =
+            of(|error| matches!(error, SourceError::Unreachable { .. })).collect();
+        let first = silent?.into_iter().next()?;
+        Some(Inability::Unreachable(first.to_string()))
     }
 
     /// Takes what the engine of `node` has.

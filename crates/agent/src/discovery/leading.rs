@@ -24,6 +24,7 @@ use super::lead::Lead;
 use super::message::sources_of;
 use super::standing::{self, Standing};
 use crate::endpoints::{EndpointsKeeper, Newest};
+use crate::fitness::Job;
 use crate::fleet::AgentFleet;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 
@@ -88,6 +89,7 @@ impl DiscoveryLoop {
     /// Ends all sources, and tells those who wait that this is not the node to ask.
     fn rest(&mut self, reason: &'static str) -> Outcome {
         self.lead = None;
+        self.fleet.fitness.tell(Job::Discovery, None);
         self.board.show(None);
         for request in self.board.take() {
             if let Request::Confirm { reply, .. } = request {
@@ -244,6 +246,8 @@ impl DiscoveryLoop {
     }
 
     fn show(&self) {
+        let inability = self.lead.as_ref().and_then(Lead::inability);
+        self.fleet.fitness.tell(Job::Discovery, inability);
         let status = self.lead.as_ref().map(|lead| lead.engine.status());
         let sources = sources_of(status.unwrap_or_default());
         self.board.show(Some(v1::ListSourcesResponse {

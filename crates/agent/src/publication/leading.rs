@@ -10,9 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hafleet_cluster::{Cluster, View};
 use hafleet_dns::lease::Claimant;
-use hafleet_dns::publisher::{Publisher, Rival, Scene};
+use hafleet_dns::publisher::{Publisher, Rival, Round, Scene};
 use hafleet_dns::service::Standing;
-use hafleet_dns::{Budget, Zones};
+use hafleet_dns::{Budget, ProviderError, Zones};
 use hafleet_model::spec::Publication;
 use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term, spec};
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use super::listeners::Listeners;
 use super::message::list_of;
 use super::sight::Sight;
 use crate::discovery::is_behind;
+use crate::fitness::{Inability, Job};
 use crate::fleet::AgentFleet;
 use crate::overrides::OverridesKeeper;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
@@ -89,6 +90,7 @@ impl PublicationLoop {
     /// Forgets all, and tells those who wait that this is not the node to ask.
     fn rest(&mut self, reason: &'static str) -> Outcome {
         self.lead = None;
+        self.fleet.fitness.tell(Job::Publication, None);
         self.board.show(None);
         drop(self.board.take());
         Outcome::Inert(reason)
@@ -159,6 +161,7 @@ impl PublicationLoop {
         }
         let round = lead.publisher.round(&scene).await;
         let (rival, next) = (round.rival.clone(), round.next);
+        self.fleet.fitness.tell(Job::Publication, inability(&round));
         self.board
             .show(Some(list_of(&scene.claimant, &scene.nodes, round)));
         let is_told = self.tell(&mut lead, rival).await;
@@ -207,6 +210,28 @@ impl PublicationLoop {
         lead.told = Some(term);
         Ok(())
     }
+}
+
+/// Why the names cannot be kept from here, where another node may be able to: a refusal of any zone, or the silence of all.
+fn inability(round: &Round) -> Option<Inability> {
+    let refused = round
+        .troubles
+        .values()
+        .find(|trouble| matches!(trouble, ProviderError::Refused { .. }));
+    if let Some(refused) = refused {
+        return Some(Inability::Refused(refused.to_string()));
+    }
+    let is_silent = |zone: &str| {
+        let trouble = round.troubles.get(zone);
+        trouble.filter(|trouble| matches!(trouble, ProviderError::Unknown { .. }))
+    };
+    let silent: Option<Vec<_>> = round
+        .names
+        .iter()
+        .map(|name| is_silent(&name.zone))
+        .collect();
+    let first = silent?.into_iter().next()?;
+    Some(Inability::Unreachable(first.to_string()))
 }
 
 /// Does what somebody asked for.

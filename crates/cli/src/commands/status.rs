@@ -133,7 +133,10 @@ pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
         let drained = node.drained.as_ref()?;
         Some(drained_words(&node.id, drained))
     });
-    let troubles = nodes.iter().filter_map(trouble).chain(drained);
+    let unfit = nodes.iter().filter(|node| !node.unfit.is_empty());
+    let unfit =
+        unfit.map(|node| format!("{}: leads only where no other can: {}", node.id, node.unfit));
+    let troubles = nodes.iter().filter_map(trouble).chain(unfit).chain(drained);
     let troubles = troubles.collect::<Vec<_>>().join("\n");
     if troubles.is_empty() {
         table
