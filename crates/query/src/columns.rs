@@ -1,0 +1,212 @@
+//! The columns of HAProxy's statistics and what they hold: those of 2.6, and those that later versions added
+//! (Management Guide, section 9.1; types by `show stat typed`).
+
+/// One column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// HAProxy's name for it.
+    pub name: &'static str,
+    /// Whether it is a number.
+    pub is_number: bool,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+/// The column of that name; none where no version is known to have it.
+pub fn find(name: &str) -> Option<&'static Column> {
+    COLUMNS.iter().find(|column| column.name == name)
+}
+
+const fn number(name: &'static str, meaning: &'static str) -> Column {
+    Column {
+        name,
+        is_number: true,
+        meaning,
+    }
+}
+
+const fn text(name: &'static str, meaning: &'static str) -> Column {
+    Column {
+        name,
+        is_number: false,
+        meaning,
+    }
+}
+
+/// All columns, in HAProxy's order.
+pub const COLUMNS: &[Column] = &[
+    text("pxname", "name of the frontend or backend"),
+    text(
+        "svname",
+        "name of the server or listener, or FRONTEND or BACKEND",
+    ),
+    number("qcur", "requests in the queue now"),
+    number("qmax", "most requests in the queue at once"),
+    number("scur", "sessions now"),
+    number("smax", "most sessions at once"),
+    number("slim", "limit of sessions; empty for a server without one"),
+    number("stot", "sessions since the start"),
+    number("bin", "bytes from clients"),
+    number("bout", "bytes to clients"),
+    number("dreq", "requests denied"),
+    number("dresp", "responses denied"),
+    number("ereq", "request errors"),
+    number("econ", "errors on connecting to a server"),
+    number("eresp", "response errors"),
+    number("wretr", "connections tried again"),
+    number("wredis", "requests sent to another server"),
+    text("status", "state in HAProxy's words"),
+    number(
+        "weight",
+        "weight in force; of a backend the sum of its servers'",
+    ),
+    number(
+        "act",
+        "active servers that are up; of a server, whether it is active",
+    ),
+    number(
+        "bck",
+        "backup servers that are up; of a server, whether it is a backup",
+    ),
+    number("chkfail", "failed checks while up"),
+    number("chkdown", "changes from up to down"),
+    number("lastchg", "seconds since the last change of state"),
+    number("downtime", "seconds down in all"),
+    number("qlimit", "limit of the queue"),
+    number("pid", "number of the process, from 1"),
+    number("iid", "number of the frontend or backend"),
+    number("sid", "number of the server in its backend"),
+    number("throttle", "percent of its weight during slow start"),
+    number("lbtot", "times that balancing chose it"),
+    text("tracked", "server whose checks it follows"),
+    number("type", "0 frontend, 1 backend, 2 server, 3 listener"),
+    number("rate", "sessions in the last second"),
+    number("rate_lim", "limit of sessions in a second"),
+    number("rate_max", "most sessions in a second"),
+    text("check_status", "result of the last check, such as L7OK"),
+    number("check_code", "status code of the last check"),
+    number("check_duration", "milliseconds that the last check took"),
+    number("hrsp_1xx", "responses with status 1xx"),
+    number("hrsp_2xx", "responses with status 2xx"),
+    number("hrsp_3xx", "responses with status 3xx"),
+    number("hrsp_4xx", "responses with status 4xx"),
+    number("hrsp_5xx", "responses with status 5xx"),
+    number("hrsp_other", "responses with another status"),
+    number("hanafail", "failed checks of health by traffic"),
+    number("req_rate", "requests in the last second"),
+    number("req_rate_max", "most requests in a second"),
+    number("req_tot", "requests since the start"),
+    number("cli_abrt", "transfers that the client aborted"),
+    number("srv_abrt", "transfers that the server aborted"),
+    number("comp_in", "response bytes given to the compressor"),
+    number("comp_out", "response bytes that it made"),
+    number("comp_byp", "response bytes that it left alone"),
+    number("comp_rsp", "responses compressed"),
+    number(
+        "lastsess",
+        "seconds since the last session; -1 before the first",
+    ),
+    text("last_chk", "words of the last check"),
+    text("last_agt", "words of the last agent check"),
+    number(
+        "qtime",
+        "mean milliseconds in the queue, last 1024 requests",
+    ),
+    number("ctime", "mean milliseconds to connect, last 1024 requests"),
+    number("rtime", "mean milliseconds to respond, last 1024 requests"),
+    number("ttime", "mean milliseconds in all, last 1024 requests"),
+    text("agent_status", "result of the last agent check"),
+    number("agent_code", "code of the last agent check"),
+    number(
+        "agent_duration",
+        "milliseconds that the last agent check took",
+    ),
+    text("check_desc", "check_status in words"),
+    text("agent_desc", "agent_status in words"),
+    number("check_rise", "passed checks until it is up"),
+    number("check_fall", "failed checks until it is down"),
+    number("check_health", "where it is between the two"),
+    number("agent_rise", "passed agent checks until it is up"),
+    number("agent_fall", "failed agent checks until it is down"),
+    number("agent_health", "where it is between the two"),
+    text("addr", "address and port; only for operators of the socket"),
+    text(
+        "cookie",
+        "its cookie, or the name of the backend's; only for operators",
+    ),
+    text("mode", "http or tcp"),
+    text("algo", "how it balances"),
+    number("conn_rate", "connections in the last second"),
+    number("conn_rate_max", "most connections in a second"),
+    number("conn_tot", "connections since the start"),
+    number("intercepted", "requests that HAProxy answered itself"),
+    number("dcon", "connections denied"),
+    number("dses", "sessions denied"),
+    number("wrew", "rewrites that failed"),
+    number("connect", "connections made to servers"),
+    number("reuse", "connections to servers used again"),
+    number("cache_lookups", "lookups in the cache"),
+    number("cache_hits", "hits in the cache"),
+    number("srv_icur", "idle connections to the server"),
+    number("src_ilim", "limit of idle connections to the server"),
+    number("qtime_max", "most milliseconds in the queue"),
+    number("ctime_max", "most milliseconds to connect"),
+    number("rtime_max", "most milliseconds to respond"),
+    number("ttime_max", "most milliseconds in all"),
+    number("eint", "internal errors"),
+    number("idle_conn_cur", "idle connections that may not be shared"),
+    number("safe_conn_cur", "idle connections that may be shared"),
+    number("used_conn_cur", "connections in use"),
+    number("need_conn_est", "connections thought to be needed"),
+    number(
+        "uweight",
+        "weight that was set; of a backend the sum of its servers'",
+    ),
+    number(
+        "agg_server_status",
+        "servers that are up (its name is older than its meaning)",
+    ),
+    number("agg_server_check_status", "the same under its older name"),
+    number("agg_check_status", "servers by the result of their checks"),
+    number("ssl_sess", "TLS handshakes"),
+    number("ssl_reused_sess", "TLS sessions resumed"),
+    number("ssl_failed_handshake", "TLS handshakes that failed"),
+    number("h2_headers_rcvd", "HTTP/2: headers received"),
+    number("h2_data_rcvd", "HTTP/2: data received"),
+    number("h2_settings_rcvd", "HTTP/2: settings received"),
+    number("h2_rst_stream_rcvd", "HTTP/2: rst stream received"),
+    number("h2_goaway_rcvd", "HTTP/2: goaway received"),
+    number(
+        "h2_detected_conn_protocol_errors",
+        "HTTP/2: detected connection protocol errors",
+    ),
+    number(
+        "h2_detected_strm_protocol_errors",
+        "HTTP/2: detected stream protocol errors",
+    ),
+    number("h2_rst_stream_resp", "HTTP/2: rst stream sent"),
+    number("h2_goaway_resp", "HTTP/2: goaway sent"),
+    number("h2_open_connections", "HTTP/2: open connections"),
+    number("h2_backend_open_streams", "HTTP/2: backend open streams"),
+    number("h2_total_connections", "HTTP/2: total connections"),
+    number("h2_backend_total_streams", "HTTP/2: backend total streams"),
+    number("h1_open_connections", "HTTP/1: open connections"),
+    number("h1_open_streams", "HTTP/1: open streams"),
+    number("h1_total_connections", "HTTP/1: total connections"),
+    number("h1_total_streams", "HTTP/1: total streams"),
+    number("h1_bytes_in", "HTTP/1: bytes in"),
+    number("h1_bytes_out", "HTTP/1: bytes out"),
+    number("h1_spliced_bytes_in", "HTTP/1: spliced bytes in"),
+    number("h1_spliced_bytes_out", "HTTP/1: spliced bytes out"),
+    number("srid", "number of the server's last change (3.0)"),
+    number("sess_other", "sessions of no HTTP version (3.0)"),
+    number("h1sess", "HTTP/1 sessions (3.0)"),
+    number("h2sess", "HTTP/2 sessions (3.0)"),
+    number("h3sess", "HTTP/3 sessions (3.0)"),
+    number("req_other", "requests of no HTTP version (3.0)"),
+    number("h1req", "HTTP/1 requests (3.0)"),
+    number("h2req", "HTTP/2 requests (3.0)"),
+    number("h3req", "HTTP/3 requests (3.0)"),
+    text("proto", "protocol of a listener (3.0)"),
+    number("priv_idle_cur", "private idle connections (3.2)"),
+];
