@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::PeerServer;
-use crate::clock::now_ms;
+use crate::clock::{WallClock, now_ms};
 use crate::cluster::{ClusterError, Shared};
 use crate::config::ClusterConfig;
 use crate::documents::Documents;
@@ -101,7 +101,12 @@ impl Parts {
         let (of_store, of_wake) = (Arc::clone(&store), Arc::clone(&wake));
         let read = offload(move || {
             let generation = of_store.begin_generation(&node, now_ms())?;
-            let documents = Documents::load(Arc::clone(&of_store), limit, of_wake)?;
+            let documents = Documents::load(
+                Arc::clone(&of_store) as _,
+                WallClock::of_machine(),
+                limit,
+                of_wake,
+            )?;
             let roster = Roster::load(of_store, retention, interval)?;
             Ok::<_, StoreError>((generation, documents, roster))
         });

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
 
-use crate::clock::now_ms;
+use crate::clock::WallClock;
 use crate::line::{Adoption, AncestryError, Judgement, Line, check_ancestry};
-use crate::store::{Change, Conflict, ConflictReason, LineRecord, Store, StoreError};
+use crate::storage::Storage;
+use crate::store::{Change, Conflict, ConflictReason, LineRecord, StoreError};
 
 /// How many revisions are kept of what is observed: enough to look back, of bodies that may be large and change often.
 const OBSERVED_HISTORY_LIMIT: usize = 50;
 
 /// What became of a revision that came from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It is in the line now, as the newest.
     Adopted {
         /// How many own revisions became conflicts for it. Of what is observed none do: they are dropped.
@@ -36,22 +37,28 @@ pub(crate) enum Outcome {
 
 /// Why a revision was not taken in.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AdoptError {
+pub enum AdoptError {
+    /// What is said to come before it cannot.
     #[error("its ancestry is impossible: {0}")]
     Ancestry(#[from] AncestryError),
+    /// Header and ancestry do not agree.
     #[error("its header names {header:?} as parent, its ancestry {ancestry:?}")]
     OtherParent {
+        /// What the header says.
         header: Option<Stamp>,
+        /// The newest of the ancestry.
         ancestry: Option<Stamp>,
     },
+    /// The disk refused.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// The documents of this node.
 #[derive(Debug)]
-pub(crate) struct Documents {
-    store: Arc<Store>,
+pub struct Documents {
+    store: Arc<dyn Storage>,
+    clock: WallClock,
     history_limit: usize,
     shelves: [Shelf; DocumentKind::ALL.len()],
     /// Told whenever a newest revision changes.
@@ -89,7 +96,7 @@ impl Lost {
 
 /// What became of a revision that a peer keeps as a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gathered {
+pub enum Gathered {
     /// It is a conflict here too now.
     Kept,
     /// It was one, or is in the line.
@@ -100,16 +107,18 @@ pub(crate) enum Gathered {
 
 impl Documents {
     /// Reads what the store has.
-    pub(crate) fn load(
-        store: Arc<Store>,
+    pub fn load(
+        store: Arc<dyn Storage>,
+        clock: WallClock,
         history_limit: usize,
         changed: Arc<Notify>,
     ) -> Result<Self, StoreError> {
         let [spec, endpoints, overrides, secrets] =
-            DocumentKind::ALL.map(|kind| load_shelf(&store, kind));
+            DocumentKind::ALL.map(|kind| load_shelf(&*store, kind));
         let shelves = [spec?, endpoints?, overrides?, secrets?];
         Ok(Self {
             store,
+            clock,
             history_limit,
             shelves,
             changed,
@@ -117,28 +126,28 @@ impl Documents {
     }
 
     /// The newest revision, and its successors.
-    pub(crate) fn watch(&self, kind: DocumentKind) -> watch::Receiver<Option<Arc<Document>>> {
+    pub fn watch(&self, kind: DocumentKind) -> watch::Receiver<Option<Arc<Document>>> {
         self.shelf(kind).newest.subscribe()
     }
 
     /// The newest revision.
-    pub(crate) fn newest(&self, kind: DocumentKind) -> Option<Arc<Document>> {
+    pub fn newest(&self, kind: DocumentKind) -> Option<Arc<Document>> {
         self.shelf(kind).newest.borrow().clone()
     }
 
     /// The stamp of the newest revision of each kind.
-    pub(crate) fn heads(&self) -> Vec<(DocumentKind, Stamp)> {
+    pub fn heads(&self) -> Vec<(DocumentKind, Stamp)> {
         let newest = |kind| self.newest(kind).map(|document| (kind, document.stamp()));
         DocumentKind::ALL.into_iter().filter_map(newest).collect()
     }
 
     /// What comes before `stamp` in the line, newest first.
-    pub(crate) fn ancestry(&self, kind: DocumentKind, stamp: Stamp) -> Vec<Stamp> {
+    pub fn ancestry(&self, kind: DocumentKind, stamp: Stamp) -> Vec<Stamp> {
         self.line(kind).ancestry(stamp)
     }
 
     /// The headers that are held, newest first.
-    pub(crate) fn history(&self, kind: DocumentKind) -> Result<Vec<Header>, StoreError> {
+    pub fn history(&self, kind: DocumentKind) -> Result<Vec<Header>, StoreError> {
         let records = self.store.line(kind)?;
         Ok(records
             .into_iter()
@@ -148,7 +157,7 @@ impl Documents {
     }
 
     /// The revision `revision` of the line, when it is held.
-    pub(crate) fn revision(
+    pub fn revision(
         &self,
         kind: DocumentKind,
         revision: Revision,
@@ -161,7 +170,7 @@ impl Documents {
     }
 
     /// Exactly `stamp`, be it in the line or in conflict.
-    pub(crate) fn stamped(
+    pub fn stamped(
         &self,
         kind: DocumentKind,
         stamp: Stamp,
@@ -180,22 +189,23 @@ impl Documents {
     }
 
     /// The revisions that lost, lowest first.
-    pub(crate) fn conflicts(&self, kind: DocumentKind) -> Arc<[Conflict]> {
+    pub fn conflicts(&self, kind: DocumentKind) -> Arc<[Conflict]> {
         Arc::clone(&self.shelf(kind).lost.borrow().conflicts)
     }
 
     /// Of each kind that has conflicts: a digest over which they are.
-    pub(crate) fn lost(&self) -> BTreeMap<DocumentKind, Digest> {
+    pub fn lost(&self) -> BTreeMap<DocumentKind, Digest> {
         let digest = |kind| Some((kind, self.shelf(kind).lost.borrow().digest?));
         DocumentKind::ALL.into_iter().filter_map(digest).collect()
     }
 
     /// Whether `stamp` is in the line or a conflict.
-    pub(crate) fn is_known(&self, kind: DocumentKind, stamp: Stamp) -> bool {
+    pub fn is_known(&self, kind: DocumentKind, stamp: Stamp) -> bool {
         self.line(kind).contains(stamp) || self.is_conflict(kind, stamp)
     }
 
-    pub(crate) fn is_conflict(&self, kind: DocumentKind, stamp: Stamp) -> bool {
+    /// Whether `stamp` is a conflict.
+    pub fn is_conflict(&self, kind: DocumentKind, stamp: Stamp) -> bool {
         let conflicts = self.conflicts(kind);
         conflicts
             .iter()
@@ -203,7 +213,7 @@ impl Documents {
     }
 
     /// Takes in a revision that a peer keeps as a conflict, so that all nodes list it and can bring it back.
-    pub(crate) fn gather(&self, document: Document) -> Result<Gathered, StoreError> {
+    pub fn gather(&self, document: Document) -> Result<Gathered, StoreError> {
         let (kind, stamp) = (document.kind(), document.stamp());
         let line = self.line(kind);
         if kind.is_observed() || line.contains(stamp) || self.is_conflict(kind, stamp) {
@@ -233,7 +243,7 @@ impl Documents {
     }
 
     /// The stamps of the line whose bodies are yet to be fetched.
-    pub(crate) fn missing(&self, kind: DocumentKind) -> Result<Vec<Stamp>, StoreError> {
+    pub fn missing(&self, kind: DocumentKind) -> Result<Vec<Stamp>, StoreError> {
         let records = self.store.line(kind)?;
         Ok(records
             .into_iter()
@@ -244,7 +254,7 @@ impl Documents {
 
     /// Writes the successor of the newest revision, as leader of `term`. `make` gets the stamp of the newest and
     /// returns what follows it.
-    pub(crate) fn append<E: From<StoreError>>(
+    pub fn append<E: From<StoreError>>(
         &self,
         kind: DocumentKind,
         make: impl FnOnce(Option<Stamp>) -> Result<Document, E>,
@@ -266,7 +276,7 @@ impl Documents {
 
     /// Takes in a revision from a peer. With `is_final` the ancestry is all that there is, and what it does not
     /// prove to come before counts as lost.
-    pub(crate) fn adopt(
+    pub fn adopt(
         &self,
         document: Document,
         ancestry: &[Stamp],
@@ -379,7 +389,7 @@ impl Documents {
             false => self.history_limit,
         };
         Change {
-            now_ms: now_ms(),
+            now_ms: self.clock.now_ms(),
             conflict_limit: Some(conflict_limit),
             ..Change::default()
         }
@@ -414,7 +424,7 @@ impl Documents {
     }
 
     fn read(&self, header: Option<Header>) -> Result<Option<Document>, StoreError> {
-        header.map_or(Ok(None), |header| read_document(&self.store, header))
+        header.map_or(Ok(None), |header| read_document(&*self.store, header))
     }
 
     fn shelf(&self, kind: DocumentKind) -> &Shelf {
@@ -435,17 +445,17 @@ impl Documents {
     }
 
     /// The highest term ever seen.
-    pub(crate) fn highest_term(&self) -> Result<Term, StoreError> {
+    pub fn highest_term(&self) -> Result<Term, StoreError> {
         self.store.highest_term()
     }
 
     /// Makes `term` the highest ever seen, durably, unless a higher one is; returns the highest.
-    pub(crate) fn raise_term(&self, term: Term) -> Result<Term, StoreError> {
+    pub fn raise_term(&self, term: Term) -> Result<Term, StoreError> {
         self.store.raise_term(term)
     }
 }
 
-fn load_shelf(store: &Store, kind: DocumentKind) -> Result<Shelf, StoreError> {
+fn load_shelf(store: &dyn Storage, kind: DocumentKind) -> Result<Shelf, StoreError> {
     let records = store.line(kind)?;
     let newest = records.last().and_then(|record| record.header.clone());
     let newest = newest.map_or(Ok(None), |header| read_document(store, header))?;
@@ -461,13 +471,13 @@ fn load_shelf(store: &Store, kind: DocumentKind) -> Result<Shelf, StoreError> {
     })
 }
 
-fn read_document(store: &Store, header: Header) -> Result<Option<Document>, StoreError> {
+fn read_document(store: &dyn Storage, header: Header) -> Result<Option<Document>, StoreError> {
     let Some(body) = store.body(header.kind, header.stamp)? else {
         return Ok(None);
     };
     let document = Document::new(header, body);
     document.map(Some).map_err(|error| StoreError::Damaged {
-        path: store.path().to_owned(),
+        path: store.name().into(),
         reason: error.to_string(),
     })
 }

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Store;
 
 const KIND: DocumentKind = DocumentKind::Spec;
 
 fn open(directory: &TempDir, limit: usize) -> Documents {
     let store = Store::open(directory.path().join("state.redb")).unwrap();
-    Documents::load(store, limit, Arc::default()).unwrap()
+    Documents::load(store, WallClock::of_machine(), limit, Arc::default()).unwrap()
 }
 
 fn after(parent: Option<Stamp>, term: u64, body: &str) -> Document {

@@ -22,7 +22,7 @@
 //! | rules | tasks |
 //! |---|---|
 //! | [`leadership`]: who leads | `driver`: looks, decides, acts |
-//! | [`mod@line`]: what becomes of a revision | `write`, `repair`, `gather`: the leader's pushes, everyone's catching up |
+//! | [`mod@line`]: what becomes of a revision; the rules of `write`, `repair` and `gather` | their `Writer`, `Repairer` and `Gatherer`: the leader's pushes, everyone's catching up |
 //! | [`view`]: who is live | `links`, `gossip`: what is seen of others |
 //! | `facts`: gossip to reports and back | `exchange`: the protocol between agents |
 //!
@@ -48,10 +48,27 @@ mod removed;
 mod repair;
 mod roster;
 mod seeds;
+mod storage;
 mod store;
 mod timing;
 pub mod view;
 mod write;
+
+/// The rules as state machines, without tasks, wire, clock or disk: for simulations, which run whole fleets of them.
+///
+/// Time comes in with each call, storage is a [`Storage`](machines::Storage), and what is to be sent comes out as a value.
+/// The tasks of this crate drive the same code.
+pub mod machines {
+    pub use crate::clock::WallClock;
+    pub use crate::documents::{AdoptError, Documents, Gathered, Outcome};
+    pub use crate::exchange::answer::{self, Refusal};
+    pub use crate::exchange::client::{AskError, PushOutcome};
+    pub use crate::gather::{GatherError, rules as gather};
+    pub use crate::repair::{RepairError, rules as repair};
+    pub use crate::storage::Storage;
+    pub use crate::store::{Change, KnownMember, LineRecord};
+    pub use crate::write::rules as write;
+}
 
 /// The generated half of the protocol between agents.
 #[allow(

@@ -7,23 +7,35 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::wire::{self, WireError};
+use crate::documents::Outcome;
 use crate::limits::MAX_MESSAGE_LEN;
 use crate::proto;
 use crate::proto::peer_client::PeerClient;
 
 /// Why a peer's answer is of no use.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AskError {
+    /// Nothing came in time. What was asked may have been done.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// It has promised a leader of this later term not to.
     #[error("it knows term {0}")]
     LaterTerm(Term),
+    /// It does not hold what was asked for.
     #[error("it does not hold that")]
     NotFound,
+    /// Something else, in its own words. What was asked may have been done.
     #[error("it failed: {0}")]
-    Failed(#[source] Box<tonic::Status>),
+    Failed(String),
+    /// Its answer is no answer.
     #[error("its answer makes no sense: {0}")]
-    Nonsense(#[from] WireError),
+    Nonsense(String),
+}
+
+impl From<WireError> for AskError {
+    fn from(error: WireError) -> Self {
+        Self::Nonsense(error.to_string())
+    }
 }
 
 impl From<tonic::Status> for AskError {
@@ -31,7 +43,7 @@ impl From<tonic::Status> for AskError {
         match (status.code(), wire::refused_for(&status)) {
             (Code::FailedPrecondition, Some(term)) => Self::LaterTerm(term),
             (Code::NotFound, _) => Self::NotFound,
-            _ => Self::Failed(Box::new(status)),
+            _ => Self::Failed(status.to_string()),
         }
     }
 }
@@ -45,11 +57,23 @@ pub(crate) struct Peer {
 
 /// A peer's answer to a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PushOutcome {
+pub enum PushOutcome {
+    /// It has stored it.
     Stored,
+    /// What came before has to be sent with it.
     NeedsAncestry,
     /// It holds something else; it keeps what was pushed among its conflicts.
     Refused,
+}
+
+impl From<Outcome> for PushOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Adopted { .. } | Outcome::Known => Self::Stored,
+            Outcome::NeedsAncestry => Self::NeedsAncestry,
+            Outcome::Superseded | Outcome::Divergent => Self::Refused,
+        }
+    }
 }
 
 impl Peer {

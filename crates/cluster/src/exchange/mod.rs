@@ -1,5 +1,6 @@
 //! The protocol between agents (`proto/hafleet/v1/peer.proto`): what a node answers, and how it asks.
 
+pub mod answer;
 pub(crate) mod client;
 pub(crate) mod server;
 pub(crate) mod wire;

@@ -7,16 +7,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hafleet_identity::Caller;
-use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term};
+use hafleet_model::{DocumentKind, NodeId, Stamp};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::answer::{self, Refusal};
 use super::wire;
 use crate::documents::{Documents, Outcome};
 use crate::gossip::{Inbox, Refused};
 use crate::offload::offload;
 use crate::proto;
 use crate::proto::peer_server::Peer;
-use crate::store::StoreError;
 
 /// The gRPC service that a node offers to its peers.
 #[derive(Debug)]
@@ -67,13 +67,15 @@ impl Peer for PeerService {
     ) -> Result<Response<proto::HeadsReply>, Status> {
         node(&request)?;
         let term = wire::term(request.get_ref().term).map_err(invalid)?;
-        self.promise(term).await?;
+        let heads = self
+            .answer(move |documents| answer::heads(documents, term))
+            .await?;
         let head = |(kind, stamp): (DocumentKind, Stamp)| proto::Head {
             kind: kind.as_str().to_owned(),
             stamp: Some(wire::stamp_message(stamp)),
         };
         Ok(Response::new(proto::HeadsReply {
-            heads: self.documents.heads().into_iter().map(head).collect(),
+            heads: heads.into_iter().map(head).collect(),
         }))
     }
 
@@ -81,20 +83,14 @@ impl Peer for PeerService {
         &self,
         request: Request<proto::StoreDocumentRequest>,
     ) -> Result<Response<proto::StoreDocumentReply>, Status> {
-        let (leader, _) = node(&request)?;
+        node(&request)?;
         let request = request.into_inner();
         let term = wire::term(request.term).map_err(invalid)?;
         let document = wire::document(request.document).map_err(invalid)?;
         let ancestry = wire::ancestry(&request.ancestry).map_err(invalid)?;
-        if document.revision().term > term {
-            return Err(Status::invalid_argument(
-                "the revision is of a later term than its leader",
-            ));
-        }
-        self.promise(term).await?;
-        let (kind, stamp) = (document.kind(), document.stamp());
-        let outcome = self.adopt(document, ancestry).await?;
-        tracing::debug!(%kind, %stamp, %leader, ?outcome, "a revision was pushed");
+        let outcome = self
+            .answer(move |documents| answer::store(documents, term, document, &ancestry))
+            .await?;
         let outcome = match outcome {
             Outcome::Adopted { .. } | Outcome::Known => proto::Outcome::Stored,
             Outcome::NeedsAncestry => proto::Outcome::NeedsAncestry,
@@ -119,15 +115,9 @@ impl Peer for PeerService {
             .map(wire::stamp)
             .transpose()
             .map_err(invalid)?;
-        let documents = Arc::clone(&self.documents);
-        let found = offload(move || match wanted {
-            Some(stamp) => documents.stamped(kind, stamp),
-            None => Ok(documents.newest(kind).map(|document| (*document).clone())),
-        });
-        let found = found.await.ok_or_else(stopping)?.map_err(failed)?;
-        let document =
-            found.ok_or_else(|| Status::not_found("this node does not hold that revision"))?;
-        let ancestry = self.documents.ancestry(kind, document.stamp());
+        let (document, ancestry) = self
+            .answer(move |documents| answer::fetch(documents, kind, wanted))
+            .await?;
         Ok(Response::new(proto::FetchDocumentReply {
             document: Some(wire::document_message(&document)),
             ancestry: wire::ancestry_message(&ancestry),
@@ -140,11 +130,7 @@ impl Peer for PeerService {
     ) -> Result<Response<proto::ConflictsReply>, Status> {
         node(&request)?;
         let kind = wire::kind(&request.get_ref().kind).map_err(invalid)?;
-        let conflicts = self.documents.conflicts(kind);
-        let stamps: Vec<_> = conflicts
-            .iter()
-            .map(|conflict| conflict.header.stamp)
-            .collect();
+        let stamps = answer::conflicts(&self.documents, kind);
         Ok(Response::new(proto::ConflictsReply {
             stamps: wire::ancestry_message(&stamps),
         }))
@@ -152,26 +138,27 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// Promises not to store for a term before `term`.
-    async fn promise(&self, term: Term) -> Result<(), Status> {
+    /// Answers on a thread that may wait for the disk.
+    async fn answer<T: Send + 'static>(
+        &self,
+        answer: impl FnOnce(&Documents) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Status> {
         let documents = Arc::clone(&self.documents);
-        let highest = offload(move || documents.raise_term(term))
-            .await
+        let answered = offload(move || answer(&documents)).await;
+        answered
             .ok_or_else(stopping)?
-            .map_err(failed)?;
-        if highest > term {
-            return Err(wire::later_term(highest));
-        }
-        Ok(())
-    }
-
-    async fn adopt(&self, document: Document, ancestry: Vec<Stamp>) -> Result<Outcome, Status> {
-        let documents = Arc::clone(&self.documents);
-        let adopted = offload(move || documents.adopt(document, &ancestry, false)).await;
-        adopted.ok_or_else(stopping)?.map_err(|error| match error {
-            crate::documents::AdoptError::Store(error) => failed(error),
-            other => Status::invalid_argument(other.to_string()),
-        })
+            .map_err(|refusal| match refusal {
+                Refusal::LaterTerm(term) => wire::later_term(term),
+                Refusal::NotFound => Status::not_found(refusal.to_string()),
+                Refusal::Invalid(reason) => {
+                    tracing::warn!(reason, "a peer sent a message that makes no sense");
+                    Status::invalid_argument(reason)
+                }
+                Refusal::Store(error) => {
+                    tracing::error!(%error, "the store failed");
+                    Status::internal(error.to_string())
+                }
+            })
     }
 }
 
@@ -188,12 +175,6 @@ fn node<T>(request: &Request<T>) -> Result<(NodeId, Vec<std::net::IpAddr>), Stat
 fn invalid(error: wire::WireError) -> Status {
     tracing::warn!(%error, "a peer sent a message that makes no sense");
     Status::invalid_argument(error.to_string())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failed(error: StoreError) -> Status {
-    tracing::error!(%error, "the store failed");
-    Status::internal(error.to_string())
 }
 
 fn stopping() -> Status {

@@ -20,9 +20,11 @@ pub(super) const CONFLICTS: TableDefinition<'_, StampKey, &str> = TableDefinitio
 
 /// A revision in a document's line. Without a header it is known by its ancestry only, and yet to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LineRecord {
-    pub(crate) stamp: Stamp,
-    pub(crate) header: Option<Header>,
+pub struct LineRecord {
+    /// Which revision.
+    pub stamp: Stamp,
+    /// All of it but the body, when it is held.
+    pub header: Option<Header>,
 }
 
 /// A revision that was stored and is not in the line: a write that another overtook without knowing of it.
@@ -58,20 +60,21 @@ impl ConflictReason {
 
 /// All that changes in the store when a line changes; applied in one transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Change {
+pub struct Change {
     /// The document that becomes the newest, or fills a gap.
-    pub(crate) put: Option<Document>,
+    pub put: Option<Document>,
     /// A document that goes straight to the conflicts.
-    pub(crate) conflict: Option<(Document, ConflictReason)>,
+    pub conflict: Option<(Document, ConflictReason)>,
     /// Revisions of the line that are known by their stamp only.
-    pub(crate) between: Vec<Stamp>,
+    pub between: Vec<Stamp>,
     /// Revisions that leave the line for the conflicts.
-    pub(crate) lost: Vec<Stamp>,
+    pub lost: Vec<Stamp>,
     /// Revisions that leave the line for good.
-    pub(crate) trimmed: Vec<Stamp>,
+    pub trimmed: Vec<Stamp>,
     /// How many conflicts may be kept; of more the lowest revisions go.
-    pub(crate) conflict_limit: Option<usize>,
-    pub(crate) now_ms: i64,
+    pub conflict_limit: Option<usize>,
+    /// When it is made, in milliseconds since 1970.
+    pub now_ms: i64,
 }
 
 fn number(kind: DocumentKind) -> u8 {

@@ -13,10 +13,11 @@ pub(super) const MEMBERS: TableDefinition<'_, &str, &str> = TableDefinition::new
 
 /// Another node, as last heard of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct KnownMember {
-    pub(crate) report: NodeReport,
+pub struct KnownMember {
+    /// What it last said of itself.
+    pub report: NodeReport,
     /// Milliseconds since 1970.
-    pub(crate) last_seen_ms: i64,
+    pub last_seen_ms: i64,
 }
 
 impl Store {

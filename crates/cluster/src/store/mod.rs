@@ -18,12 +18,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hafleet_model::{NodeId, Term};
 use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    TableDefinition, WriteTransaction,
+    StorageBackend, TableDefinition, WriteTransaction,
 };
 
-pub(crate) use documents::{Change, LineRecord};
-pub use documents::{Conflict, ConflictReason};
-pub(crate) use members::KnownMember;
+pub use documents::{Change, Conflict, ConflictReason, LineRecord};
+pub use members::KnownMember;
 
 /// Numbers: `format`, `generation`, `term`, `established` (1 once it is).
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -98,12 +97,16 @@ pub enum StoreError {
     },
 }
 
-/// The durable state of one node.
+/// The durable state of one node, in a file of redb's.
 pub struct Store {
     path: PathBuf,
+    /// Opens what is at `path`; not always a file.
+    open: Box<Opening>,
     /// Absent for the moment in which it is opened anew after an error of the disk.
     database: RwLock<Option<Database>>,
 }
+
+type Opening = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -120,9 +123,33 @@ impl Store {
     /// When it is in use, damaged, of a later format, or the file system refuses.
     pub fn open(path: impl Into<PathBuf>) -> Result<Arc<Self>, StoreError> {
         let path = path.into();
-        let database = open_database(&path)?;
+        let file = path.clone();
+        Self::opened_by(path, Box::new(move || open_database(&file)))
+    }
+
+    /// Opens the store on another backend than a file. `backend` is asked for one now, and again whenever the one
+    /// before has failed; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on<B: StorageBackend>(
+        name: impl Into<PathBuf>,
+        backend: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, StoreError> {
+        let path = name.into();
+        let shown = path.clone();
+        let open = move || {
+            let database = Builder::new().create_with_backend(backend());
+            database.map_err(|error| refused(error, &shown))
+        };
+        Self::opened_by(path, Box::new(open))
+    }
+
+    fn opened_by(path: PathBuf, open: Box<Opening>) -> Result<Arc<Self>, StoreError> {
+        let database = open()?;
         let store = Self {
             path,
+            open,
             database: RwLock::new(Some(database)),
         };
         store.write(format::migrate)?;
@@ -263,7 +290,7 @@ impl Store {
                     .write()
                     .unwrap_or_else(PoisonError::into_inner);
                 drop(database.take());
-                let reopened = database.insert(open_database(&self.path)?);
+                let reopened = database.insert((self.open)()?);
                 body(reopened).map_err(|failure| failure.at(&self.path))
             }
             result => result.map_err(|failure| failure.at(&self.path)),
@@ -345,23 +372,27 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
     })?;
     Builder::new()
         .create_file(file)
-        .map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+        .map_err(|error| refused(error, path))
+}
+
+fn refused(error: DatabaseError, path: &Path) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path.to_owned(),
+        },
+        DatabaseError::Storage(redb::StorageError::Io(source))
+            if source.kind() != io::ErrorKind::InvalidData =>
+        {
+            StoreError::File {
                 path: path.to_owned(),
-            },
-            DatabaseError::Storage(redb::StorageError::Io(source))
-                if source.kind() != io::ErrorKind::InvalidData =>
-            {
-                StoreError::File {
-                    path: path.to_owned(),
-                    source,
-                }
+                source,
             }
-            other => StoreError::Damaged {
-                path: path.to_owned(),
-                reason: other.to_string(),
-            },
-        })
+        }
+        other => StoreError::Damaged {
+            path: path.to_owned(),
+            reason: other.to_string(),
+        },
+    }
 }
 
 #[cfg(test)]
