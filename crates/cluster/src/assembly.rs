@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, FailureDetectorConfig,
@@ -16,25 +16,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::PeerServer;
-use crate::clock::{WallClock, now_ms};
+use crate::clock::{Clock, now_ms};
 use crate::cluster::{ClusterError, Shared};
 use crate::config::ClusterConfig;
 use crate::documents::Documents;
-use crate::driver::{Driver, OwnReport};
+use crate::driver::Driver;
 use crate::exchange::server::PeerService;
 use crate::facts;
 use crate::gather::Gatherer;
 use crate::gossip::{FrameRules, GossipTransport, Inbox};
-use crate::leadership::{Leadership, Role};
 use crate::limits::MAX_MESSAGE_LEN;
 use crate::links::Links;
+use crate::membership::{Membership, MembershipConfig, OwnReport};
 use crate::offload::offload;
-use crate::removed::Removed;
 use crate::repair::Repairer;
-use crate::roster::Roster;
 use crate::seeds::Seeds;
 use crate::store::{Store, StoreError};
-use crate::view::{Liveness, Member, Standing, View};
+use crate::view::View;
 use crate::write::Writer;
 
 /// When gossip takes silence for death (the phi of its failure detector).
@@ -77,7 +75,6 @@ fn check_identity(config: &ClusterConfig, credentials: &Credentials) -> Result<(
 struct Parts {
     store: Arc<Store>,
     documents: Arc<Documents>,
-    roster: Roster,
     links: Arc<Links>,
     credentials: Arc<Credentials>,
     generation: u64,
@@ -93,24 +90,14 @@ impl Parts {
     ) -> Result<Self, ClusterError> {
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let interval = config.timing.gossip_interval;
-        let (node, retention, limit) = (
-            config.node_id.clone(),
-            config.member_retention,
-            config.history_limit,
-        );
+        let (node, limit) = (config.node_id.clone(), config.history_limit);
         let (of_store, of_wake) = (Arc::clone(&store), Arc::clone(&wake));
         let read = offload(move || {
             let generation = of_store.begin_generation(&node, now_ms())?;
-            let documents = Documents::load(
-                Arc::clone(&of_store) as _,
-                WallClock::of_machine(),
-                limit,
-                of_wake,
-            )?;
-            let roster = Roster::load(of_store, retention, interval)?;
-            Ok::<_, StoreError>((generation, documents, roster))
+            let documents = Documents::load(of_store, Clock::of_machine(), limit, of_wake)?;
+            Ok::<_, StoreError>((generation, documents))
         });
-        let (generation, documents, roster) = read.await.ok_or(ClusterError::Stopping)??;
+        let (generation, documents) = read.await.ok_or(ClusterError::Stopping)??;
         let links = Links::new(
             Arc::clone(&credentials),
             config.address,
@@ -122,7 +109,6 @@ impl Parts {
         Ok(Self {
             store,
             documents,
-            roster,
             links,
             credentials,
             generation,
@@ -139,10 +125,9 @@ impl Parts {
         );
         let (inbox, received) = Inbox::new(rules.clone(), self.stop.clone());
         let report = own_report(&config, self.generation);
-        let own = OwnReport::new(report.clone(), Arc::clone(&self.wake));
-        let leadership = Leadership::new(config.node_id.clone(), config.timing, Instant::now());
-        let first = first_view(report, leadership.role(), &self.store)?;
-        let (view_sender, view) = watch::channel(Arc::new(first));
+        let own = OwnReport::new(report, Arc::clone(&self.wake));
+        let membership = self.membership(&config, &own).await?;
+        let (view_sender, view) = watch::channel(Arc::new(membership.first_view()?));
         let chitchat = self.gossip(&config, received.frames).await?;
         let seeds = Seeds::start(
             config.seeds.clone(),
@@ -157,19 +142,14 @@ impl Parts {
             gossip_interval: config.timing.gossip_interval,
             chitchat: Arc::clone(&chitchat),
             rules,
-            documents: Arc::clone(&self.documents),
             links: Arc::clone(&self.links),
             seeds,
-            roster: self.roster,
-            removed: Removed::new(Arc::clone(&self.documents), config.removed),
-            own: Arc::clone(&own),
-            leadership,
+            membership: Arc::new(std::sync::Mutex::new(membership)),
             view: view_sender,
             openings: received.openings,
             wake: self.wake,
             stop: self.stop.clone(),
             published: BTreeMap::new(),
-            store_trouble: None,
             store: self.store,
         };
         let (failed, failure) = watch::channel(None);
@@ -188,6 +168,23 @@ impl Parts {
             stop: self.stop,
         };
         Ok((shared, server))
+    }
+
+    async fn membership(
+        &self,
+        config: &ClusterConfig,
+        own: &Arc<OwnReport>,
+    ) -> Result<Membership, ClusterError> {
+        let made_for = MembershipConfig {
+            me: config.node_id.clone(),
+            timing: config.timing,
+            retention: config.member_retention,
+            removed: config.removed,
+        };
+        let (store, documents) = (Arc::clone(&self.store), Arc::clone(&self.documents));
+        let own = Arc::clone(own);
+        let made = move || Membership::new(made_for, store, documents, own, Clock::of_machine());
+        Ok(offload(made).await.ok_or(ClusterError::Stopping)??)
     }
 
     async fn gossip(
@@ -289,26 +286,6 @@ fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
         version: config.version.clone(),
         ..facts::blank_report(config.node_id.clone(), generation, config.address)
     }
-}
-
-fn first_view(report: NodeReport, role: &Role, store: &Store) -> Result<View, StoreError> {
-    let leadership = Standing::of(role, &report.id, store.highest_term()?);
-    let own = Member {
-        report,
-        liveness: Liveness::Live,
-        last_seen_ms: now_ms(),
-        is_self: true,
-        link: None,
-        lost: BTreeMap::new(),
-        // Before the first look nothing is known of removals, and this node does not lead.
-        is_counted: true,
-    };
-    Ok(View {
-        members: vec![own],
-        // Before the first look nothing is known, and this node does not lead.
-        unmet_seeds: Vec::new(),
-        leadership,
-    })
 }
 
 fn chitchat_config(config: &ClusterConfig, generation: u64) -> ChitchatConfig {

@@ -1,8 +1,8 @@
-//! The wall clock: for what people read, and for the generation of a start, which a clock that is wrong cannot break.
+//! Time. The wall clock is for what people read and for the generation of a start, and one that is wrong breaks neither.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
@@ -12,29 +12,44 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A wall clock that the rules are given: the machine's, or a simulation's, which may be set forward and back.
+/// The clocks that the rules are given: the machine's, or a simulation's, in which time goes by differently.
 #[derive(Clone)]
-pub struct WallClock(Arc<dyn Fn() -> i64 + Send + Sync>);
+pub struct Clock {
+    monotonic: Arc<dyn Fn() -> Instant + Send + Sync>,
+    wall_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
 
-impl WallClock {
+impl Clock {
     /// The machine's.
     pub fn of_machine() -> Self {
-        Self::new(now_ms)
+        Self::new(Instant::now, now_ms)
     }
 
-    /// One that says what `now_ms` says, in milliseconds since 1970.
-    pub fn new(now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now_ms))
+    /// A clock that only goes forward, and one that says what time of day it is, in milliseconds since 1970, and may be
+    /// set.
+    pub fn new(
+        monotonic: impl Fn() -> Instant + Send + Sync + 'static,
+        wall_ms: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            monotonic: Arc::new(monotonic),
+            wall_ms: Arc::new(wall_ms),
+        }
+    }
+
+    /// The time by which durations are measured.
+    pub fn now(&self) -> Instant {
+        (self.monotonic)()
     }
 
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
-        (self.0)()
+        (self.wall_ms)()
     }
 }
 
-impl fmt::Debug for WallClock {
+impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WallClock")
+        f.write_str("Clock")
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
 
-use crate::clock::WallClock;
+use crate::clock::Clock;
 use crate::line::{Adoption, AncestryError, Judgement, Line, check_ancestry};
 use crate::storage::Storage;
 use crate::store::{Change, Conflict, ConflictReason, LineRecord, StoreError};
@@ -58,7 +58,7 @@ pub enum AdoptError {
 #[derive(Debug)]
 pub struct Documents {
     store: Arc<dyn Storage>,
-    clock: WallClock,
+    clock: Clock,
     history_limit: usize,
     shelves: [Shelf; DocumentKind::ALL.len()],
     /// Told whenever a newest revision changes.
@@ -109,7 +109,7 @@ impl Documents {
     /// Reads what the store has.
     pub fn load(
         store: Arc<dyn Storage>,
-        clock: WallClock,
+        clock: Clock,
         history_limit: usize,
         changed: Arc<Notify>,
     ) -> Result<Self, StoreError> {

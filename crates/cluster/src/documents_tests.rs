@@ -11,7 +11,7 @@ const KIND: DocumentKind = DocumentKind::Spec;
 
 fn open(directory: &TempDir, limit: usize) -> Documents {
     let store = Store::open(directory.path().join("state.redb")).unwrap();
-    Documents::load(store, WallClock::of_machine(), limit, Arc::default()).unwrap()
+    Documents::load(store, Clock::of_machine(), limit, Arc::default()).unwrap()
 }
 
 fn after(parent: Option<Stamp>, term: u64, body: &str) -> Document {

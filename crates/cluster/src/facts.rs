@@ -37,12 +37,13 @@ const LEFT: &str = "left";
 
 /// What a node says, beyond its report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
-    pub(crate) report: NodeReport,
+pub struct Facts {
+    /// Its report.
+    pub report: NodeReport,
     /// It has said goodbye.
-    pub(crate) has_left: bool,
+    pub has_left: bool,
     /// Of each kind of which it keeps conflicts: a digest over which they are.
-    pub(crate) lost: BTreeMap<DocumentKind, Digest>,
+    pub lost: BTreeMap<DocumentKind, Digest>,
 }
 
 /// Gossip that is no report.
@@ -57,7 +58,7 @@ pub(crate) enum FactsError {
 }
 
 /// A report that says nothing but who and where.
-pub(crate) fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeReport {
+pub fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeReport {
     NodeReport {
         id,
         generation,

@@ -21,7 +21,7 @@
 //!
 //! | rules | tasks |
 //! |---|---|
-//! | [`leadership`]: who leads | `driver`: looks, decides, acts |
+//! | [`leadership`]: who leads; `membership`: one look, from what is seen to what is decided and said | `driver`: gathers what is to be seen, shows and publishes |
 //! | [`mod@line`]: what becomes of a revision; the rules of `write`, `repair` and `gather` | their `Writer`, `Repairer` and `Gatherer`: the leader's pushes, everyone's catching up |
 //! | [`view`]: who is live | `links`, `gossip`: what is seen of others |
 //! | `facts`: gossip to reports and back | `exchange`: the protocol between agents |
@@ -43,6 +43,7 @@ pub mod leadership;
 mod limits;
 pub mod line;
 mod links;
+mod membership;
 mod offload;
 mod removed;
 mod repair;
@@ -59,12 +60,17 @@ mod write;
 /// Time comes in with each call, storage is a [`Storage`](machines::Storage), and what is to be sent comes out as a value.
 /// The tasks of this crate drive the same code.
 pub mod machines {
-    pub use crate::clock::WallClock;
+    pub use crate::clock::Clock;
     pub use crate::documents::{AdoptError, Documents, Gathered, Outcome};
     pub use crate::exchange::answer::{self, Refusal};
     pub use crate::exchange::client::{AskError, PushOutcome};
+    pub use crate::facts::{Facts, blank_report};
     pub use crate::gather::{GatherError, rules as gather};
+    pub use crate::links::LinkStatus;
+    pub use crate::membership::{Looked, Membership, MembershipConfig, OwnReport, Surroundings};
     pub use crate::repair::{RepairError, rules as repair};
+    pub use crate::roster::{Heard, HeardNode};
+    pub use crate::seeds::ResolvedSeeds;
     pub use crate::storage::Storage;
     pub use crate::store::{Change, KnownMember, LineRecord};
     pub use crate::write::rules as write;

@@ -32,12 +32,24 @@ const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 /// What one link knows.
 #[derive(Debug, Clone)]
-pub(crate) struct LinkStatus {
-    pub(crate) state: LinkState,
+pub struct LinkStatus {
+    /// What the connection says.
+    pub state: LinkState,
     /// Who answered last.
-    pub(crate) peer: Option<NodeId>,
+    pub peer: Option<NodeId>,
     /// From the first connection on, until an attempt to connect again has failed.
     pub(crate) channel: Option<Channel>,
+}
+
+impl LinkStatus {
+    /// The status of a link that lends no channel.
+    pub fn new(state: LinkState, peer: Option<NodeId>) -> Self {
+        Self {
+            state,
+            peer,
+            channel: None,
+        }
+    }
 }
 
 /// All links of a node.
@@ -113,11 +125,7 @@ impl Links {
             pause: FIRST_PAUSE,
             told: None,
         };
-        let status = LinkStatus {
-            state: LinkState::Connecting,
-            peer: None,
-            channel: None,
-        };
+        let status = LinkStatus::new(LinkState::Connecting, None);
         table.links.insert(
             address,
             Link {
@@ -157,9 +165,9 @@ impl Links {
             .collect()
     }
 
-    /// Whether this very node answers at `address`.
-    pub(crate) fn is_own(&self, address: SocketAddr) -> bool {
-        self.table().own.contains(&address)
+    /// The addresses at which this very node answers.
+    pub(crate) fn own_addresses(&self) -> HashSet<SocketAddr> {
+        self.table().own.clone()
     }
 
     /// The way to `node`: the connection that is there, or, when it has just ended, one that is made on use.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use chitchat::{Chitchat, ChitchatId};
 use hafleet_model::{NodeId, Term};
 
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::facts::{self, Facts};
 use crate::links::LinkStatus;
-use crate::offload::offload;
-use crate::store::{KnownMember, Store, StoreError};
+use crate::storage::Storage;
+use crate::store::{KnownMember, StoreError};
 use crate::view::{LinkState, Sighting};
 
 /// How often the time at which a live node was seen is written down.
@@ -20,25 +20,26 @@ const REFRESH: Duration = Duration::from_secs(600);
 
 /// What gossip knows at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub struct Heard {
     /// The newest generation of each node.
-    pub(crate) nodes: BTreeMap<NodeId, HeardNode>,
+    nodes: BTreeMap<NodeId, HeardNode>,
     /// Every generation of every node that gossip keeps.
     pub(crate) ids: HashSet<ChitchatId>,
 }
 
-/// What gossip knows of one node.
-#[derive(Debug)]
-pub(crate) struct HeardNode {
-    facts: Facts,
-    is_alive: bool,
+/// What gossip knows of one run of a node.
+#[derive(Debug, Clone)]
+pub struct HeardNode {
+    /// What it says of itself.
+    pub facts: Facts,
+    /// Gossip's failure detector takes it for alive.
+    pub is_alive: bool,
     /// Gossip is about to forget it, and says no more of it to others.
-    is_fading: bool,
+    pub is_fading: bool,
 }
 
 impl Heard {
-    /// Reads chitchat's state. Of several generations of a node only the highest counts (invariant I5), unless it has
-    /// been silent for so long that gossip is about to forget it.
+    /// Reads chitchat's state.
     pub(crate) fn read(chitchat: &Chitchat, me: &NodeId) -> Self {
         let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
         let fading: HashSet<&ChitchatId> = chitchat.scheduled_for_deletion_nodes().collect();
@@ -67,12 +68,18 @@ impl Heard {
                 is_fading: fading.contains(id),
                 facts,
             };
-            let other = heard.nodes.get(&node.facts.report.id);
-            if other.is_none_or(|other| other.rank() < node.rank()) {
-                heard.nodes.insert(node.facts.report.id.clone(), node);
-            }
+            heard.add(node);
         }
         heard
+    }
+
+    /// Takes in a run of a node. Of several only the highest counts (invariant I5), unless it has been silent for so
+    /// long that gossip is about to forget it.
+    pub fn add(&mut self, node: HeardNode) {
+        let other = self.nodes.get(&node.facts.report.id);
+        if other.is_none_or(|other| other.rank() < node.rank()) {
+            self.nodes.insert(node.facts.report.id.clone(), node);
+        }
     }
 }
 
@@ -86,7 +93,8 @@ impl HeardNode {
 /// The members, remembered across restarts.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    store: Arc<Store>,
+    storage: Arc<dyn Storage>,
+    clock: Clock,
     retention: Duration,
     /// How long a refusal outweighs gossip.
     refusal_weight: Duration,
@@ -98,24 +106,26 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn load(
-        store: Arc<Store>,
+        storage: Arc<dyn Storage>,
+        clock: Clock,
         retention: Duration,
         gossip_interval: Duration,
     ) -> Result<Self, StoreError> {
-        let known: BTreeMap<_, _> = store
+        let known: BTreeMap<_, _> = storage
             .members()?
             .into_iter()
             .map(|member| (member.report.id.clone(), member))
             .collect();
         // When all others are about to be forgotten, what was known of the fleet says nothing of it now.
-        let now_ms = now_ms();
+        let now_ms = clock.now_ms();
         let is_outdated = !known.is_empty()
             && known
                 .values()
                 .all(|member| is_older(member.last_seen_ms, retention, now_ms));
-        let is_established = store.is_established()? && !is_outdated;
+        let is_established = storage.is_established()? && !is_outdated;
         Ok(Self {
-            store,
+            storage,
+            clock,
             retention,
             refusal_weight: gossip_interval * 10,
             known,
@@ -131,11 +141,8 @@ impl Roster {
     }
 
     /// This node is part of a majority.
-    pub(crate) async fn establish(&mut self) -> Result<(), StoreError> {
-        let store = Arc::clone(&self.store);
-        if let Some(result) = offload(move || store.establish()).await {
-            result?;
-        }
+    pub(crate) fn establish(&mut self) -> Result<(), StoreError> {
+        self.storage.establish()?;
         self.is_established = true;
         Ok(())
     }
@@ -166,8 +173,8 @@ impl Roster {
             .known
             .iter()
             .filter(|(id, _)| !heard.nodes.contains_key(*id));
-        let remembered = remembered.map(|(id, member)| {
-            let link = link_to(id, links.get(&member.report.address));
+        let remembered = remembered.map(move |(id, member)| {
+            let link = link_to(id, links.get(&member.report.address), now);
             let sighting = Sighting {
                 report: member.report.clone(),
                 is_current: false,
@@ -197,7 +204,7 @@ impl Roster {
         links: &HashMap<SocketAddr, LinkStatus>,
         now: Instant,
     ) -> Sighting {
-        let link = link_to(id, links.get(&node.facts.report.address));
+        let link = link_to(id, links.get(&node.facts.report.address), now);
         let refused_for = match &link {
             Some(LinkState::Refused { since }) => now.saturating_duration_since(*since),
             _ => Duration::ZERO,
@@ -213,7 +220,7 @@ impl Roster {
             last_seen_ms: self
                 .known
                 .get(id)
-                .map_or_else(now_ms, |member| member.last_seen_ms),
+                .map_or_else(|| self.clock.now_ms(), |member| member.last_seen_ms),
         };
         if sighting.liveness().is_live() {
             // Coarse, so that the view does not change with each moment that a live node is seen.
@@ -230,12 +237,12 @@ impl Roster {
     ///
     /// Time alone makes nobody forgotten: a node that forgot by itself would count fewer than the others do. Of those
     /// that the fleet has `removed` it is remembered for a while where they were, in case they come back.
-    pub(crate) async fn remember(
+    pub(crate) fn remember(
         &mut self,
         sightings: &BTreeMap<NodeId, Sighting>,
         removed: &BTreeSet<NodeId>,
     ) -> Result<(), StoreError> {
-        let now_ms = now_ms();
+        let now_ms = self.clock.now_ms();
         let is_old = |last_seen_ms, limit| is_older(last_seen_ms, limit, now_ms);
         let mut seen = Vec::new();
         for (id, sighting) in sightings
@@ -266,11 +273,8 @@ impl Roster {
         if seen.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        let (store, written) = (Arc::clone(&self.store), seen.clone());
         let forgotten: Vec<_> = gone.iter().map(ToString::to_string).collect();
-        if let Some(result) = offload(move || store.remember_members(&written, &forgotten)).await {
-            result?;
-        }
+        self.storage.remember_members(&seen, &forgotten)?;
         self.known.extend(
             seen.into_iter()
                 .map(|member| (member.report.id.clone(), member)),
@@ -290,11 +294,11 @@ fn is_among(members: &[KnownMember], id: &NodeId) -> bool {
 }
 
 /// What the link to a node's address says of that node. Another node at its address is as good as no answer.
-fn link_to(id: &NodeId, status: Option<&LinkStatus>) -> Option<LinkState> {
+fn link_to(id: &NodeId, status: Option<&LinkStatus>, now: Instant) -> Option<LinkState> {
     let status = status?;
     match (&status.state, &status.peer) {
         (LinkState::Connected, Some(peer)) if peer != id => Some(LinkState::Unreachable {
-            since: Instant::now(),
+            since: now,
             reason: format!("{peer} answers at its address"),
         }),
         (state, _) => Some(state.clone()),
@@ -318,11 +322,19 @@ pub(crate) fn highest_term(sightings: &BTreeMap<NodeId, Sighting>) -> Term {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::now_ms;
+    use crate::store::Store;
 
     const RETENTION: Duration = Duration::from_secs(3600);
 
     fn load(store: &Arc<Store>) -> Roster {
-        Roster::load(Arc::clone(store), RETENTION, Duration::from_secs(1)).unwrap()
+        Roster::load(
+            Arc::clone(store) as _,
+            Clock::of_machine(),
+            RETENTION,
+            Duration::from_secs(1),
+        )
+        .unwrap()
     }
 
     fn remember(store: &Store, ago: Duration) {
@@ -334,8 +346,8 @@ mod tests {
         store.remember_members(&[member], &[]).unwrap();
     }
 
-    #[tokio::test]
-    async fn time_alone_makes_nobody_forgotten_and_the_removed_are_not_seen() {
+    #[test]
+    fn time_alone_makes_nobody_forgotten_and_the_removed_are_not_seen() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("state.redb")).unwrap();
         remember(&store, RETENTION * 2);
@@ -347,21 +359,21 @@ mod tests {
             sightings.contains_key(&a)
         };
         let nobody = BTreeSet::new();
-        roster.remember(&BTreeMap::new(), &nobody).await.unwrap();
+        roster.remember(&BTreeMap::new(), &nobody).unwrap();
         assert!(seen(&roster, &nobody) && seen(&load(&store), &nobody));
         let removed = BTreeSet::from([a.clone()]);
         assert!(!seen(&roster, &removed), "removed, and not live");
         assert!(!roster.addresses().is_empty(), "it may come back there");
-        roster.remember(&BTreeMap::new(), &removed).await.unwrap();
+        roster.remember(&BTreeMap::new(), &removed).unwrap();
         assert!(roster.addresses().is_empty() && load(&store).addresses().is_empty());
     }
 
-    #[tokio::test]
-    async fn a_node_stays_established_unless_all_that_it_knew_is_too_long_ago() {
+    #[test]
+    fn a_node_stays_established_unless_all_that_it_knew_is_too_long_ago() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("state.redb")).unwrap();
         assert!(!load(&store).is_established());
-        load(&store).establish().await.unwrap();
+        load(&store).establish().unwrap();
         assert!(load(&store).is_established(), "alone, it is the fleet");
         remember(&store, RETENTION / 2);
         assert!(load(&store).is_established());

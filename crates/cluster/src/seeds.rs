@@ -1,6 +1,6 @@
 //! Where to look for the fleet at first: names that are resolved again and again, since addresses move.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,39 @@ pub(crate) struct Seeds {
     addresses: Mutex<HashMap<String, Vec<SocketAddr>>>,
 }
 
+/// What the seeds resolve to at one moment: each name, and its addresses if there are any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResolvedSeeds {
+    seeds: BTreeMap<String, Vec<SocketAddr>>,
+}
+
+impl ResolvedSeeds {
+    /// These names and their addresses.
+    pub fn new(seeds: impl IntoIterator<Item = (String, Vec<SocketAddr>)>) -> Self {
+        Self {
+            seeds: seeds.into_iter().collect(),
+        }
+    }
+
+    /// All addresses that are known.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.seeds.values().flatten().copied()
+    }
+
+    /// Whether `test` holds of at least one address of every seed.
+    pub(crate) fn each_has(&self, test: impl Fn(SocketAddr) -> bool) -> bool {
+        let mut seeds = self.seeds.values();
+        seeds.all(|found| found.iter().any(|one| test(*one)))
+    }
+
+    /// The seeds of which `test` holds of no address, those without an address included.
+    pub(crate) fn none_of(&self, test: impl Fn(SocketAddr) -> bool) -> Vec<String> {
+        let is_without = |found: &[SocketAddr]| !found.iter().any(|one| test(*one));
+        let without = self.seeds.iter().filter(|(_, found)| is_without(found));
+        without.map(|(name, _)| name.clone()).collect()
+    }
+}
+
 impl Seeds {
     /// Begins to resolve `names` (`host:port`), telling `changed` of each answer.
     pub(crate) fn start(
@@ -37,40 +70,20 @@ impl Seeds {
         seeds
     }
 
-    /// All addresses that are known.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    /// What the seeds resolve to at this moment.
+    pub(crate) fn resolved(&self) -> ResolvedSeeds {
         let addresses = self
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        addresses.values().flatten().copied().collect()
-    }
-
-    /// Whether `test` holds of at least one address of every seed.
-    pub(crate) fn each_has(&self, test: impl Fn(SocketAddr) -> bool) -> bool {
-        let addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.names.iter().all(|name| {
-            addresses
-                .get(name)
-                .is_some_and(|found| found.iter().any(|one| test(*one)))
-        })
-    }
-
-    /// The seeds of which `test` holds of no address, those without an address included; each once.
-    pub(crate) fn none_of(&self, test: impl Fn(SocketAddr) -> bool) -> Vec<String> {
-        let addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_without = |name: &&String| {
-            let found = addresses.get(*name).map_or(&[][..], Vec::as_slice);
-            !found.iter().any(|one| test(*one))
-        };
-        let without: BTreeSet<_> = self.names.iter().filter(is_without).cloned().collect();
-        without.into_iter().collect()
+        let of = |name: &String| addresses.get(name).cloned().unwrap_or_default();
+        ResolvedSeeds {
+            seeds: self
+                .names
+                .iter()
+                .map(|name| (name.clone(), of(name)))
+                .collect(),
+        }
     }
 
     async fn resolve_for_ever(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
@@ -79,7 +92,7 @@ impl Seeds {
                 self.resolve(name).await;
             }
             changed.notify_one();
-            let pause = if self.each_has(|_| true) {
+            let pause = if self.resolved().each_has(|_| true) {
                 SETTLED
             } else {
                 UNSETTLED
@@ -125,7 +138,7 @@ mod tests {
             ])),
         };
         assert_eq!(
-            seeds.none_of(|address| address == known),
+            seeds.resolved().none_of(|address| address == known),
             ["unmet", "unresolved"]
         );
     }
