@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hafleet_model::NodeId;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -24,7 +26,10 @@ use tonic::transport::server::Connected;
 
 use crate::certificate;
 use crate::credentials::{Credentials, CredentialsError};
+use crate::live::Shared;
 use crate::principal::Identity;
+use crate::refusals::Refusals;
+use crate::ties::Tie;
 use crate::verify::Refusal;
 
 /// How long a handshake may take.
@@ -43,6 +48,10 @@ pub struct Caller {
     pub remote: SocketAddr,
     /// The addresses that the certificate grants; none when it leaves that open.
     pub addresses: Vec<IpAddr>,
+    /// The certificate.
+    pub certificate: Arc<CertificateDer<'static>>,
+    /// The node that hands on what the caller has asked of it; none when the caller is there.
+    pub via: Option<NodeId>,
 }
 
 /// How handshakes went, since the start.
@@ -94,7 +103,12 @@ impl Incoming {
         let local_addr = listener.local_addr().map_err(IncomingError::Listener)?;
         let counts = Arc::new(HandshakeCounts::default());
         let (sender, ready) = mpsc::channel(16);
-        let accepting = tokio::spawn(accept_all(listener, acceptor, sender, Arc::clone(&counts)));
+        let door = Door {
+            acceptor,
+            shared: credentials.shared(),
+            refusals: Arc::default(),
+        };
+        let accepting = tokio::spawn(accept_all(listener, door, sender, Arc::clone(&counts)));
         Ok(Self {
             ready,
             counts,
@@ -139,9 +153,17 @@ impl Stream for Incoming {
     }
 }
 
+/// What a handshake needs.
+#[derive(Clone)]
+struct Door {
+    acceptor: TlsAcceptor,
+    shared: Arc<Shared>,
+    refusals: Arc<Refusals>,
+}
+
 async fn accept_all(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    door: Door,
     ready: mpsc::Sender<SecureStream>,
     counts: Arc<HandshakeCounts>,
 ) {
@@ -158,9 +180,9 @@ async fn accept_all(
                 continue;
             }
         };
-        let (acceptor, ready, counts) = (acceptor.clone(), ready.clone(), Arc::clone(&counts));
+        let (door, ready, counts) = (door.clone(), ready.clone(), Arc::clone(&counts));
         tokio::spawn(async move {
-            let shaken = shake_hands(&acceptor, stream, remote).await;
+            let shaken = shake_hands(&door, stream, remote).await;
             drop(place);
             match shaken {
                 Ok(stream) => {
@@ -171,6 +193,9 @@ async fn accept_all(
                 Err(error) => {
                     counts.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(%remote, %error, "a connection was refused");
+                    if let HandshakeError::Refused(refusal) = &error {
+                        door.refusals.tell(remote.ip(), refusal);
+                    }
                 }
             }
         });
@@ -178,31 +203,32 @@ async fn accept_all(
 }
 
 async fn shake_hands(
-    acceptor: &TlsAcceptor,
+    door: &Door,
     stream: TcpStream,
     remote: SocketAddr,
 ) -> Result<SecureStream, HandshakeError> {
     // Only costs latency when it fails.
     let _ = stream.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
+    let stream = match timeout(HANDSHAKE_DEADLINE, door.acceptor.accept(stream)).await {
         Err(_) => return Err(HandshakeError::TimedOut),
         Ok(Err(error)) => return Err(handshake_error(error)),
         Ok(Ok(stream)) => stream,
     };
     let unusable = |reason: String| HandshakeError::Refused(Refusal::Unusable { reason });
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first());
-    let certificate = certificate.ok_or(HandshakeError::Refused(Refusal::Missing))?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = chain
+        .first()
+        .ok_or(HandshakeError::Refused(Refusal::Missing))?;
     let (identity, addresses) =
         certificate::holder(certificate).map_err(|error| unusable(error.to_string()))?;
     Ok(SecureStream {
+        tie: door.shared.tie(chain),
         caller: Caller {
             identity,
             remote,
             addresses,
+            certificate: Arc::new(certificate.clone().into_owned()),
+            via: None,
         },
         stream,
     })
@@ -221,6 +247,7 @@ fn handshake_error(error: io::Error) -> HandshakeError {
 /// A connection of somebody in the fleet.
 #[derive(Debug)]
 pub struct SecureStream {
+    tie: Tie,
     caller: Caller,
     stream: TlsStream<TcpStream>,
 }
@@ -239,6 +266,9 @@ impl AsyncRead for SecureStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(cut) = self.tie.poll_cut(context) {
+            return Poll::Ready(Err(cut));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -249,6 +279,7 @@ impl AsyncWrite for SecureStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.tie.check()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -257,6 +288,7 @@ impl AsyncWrite for SecureStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.tie.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

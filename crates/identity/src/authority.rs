@@ -3,6 +3,7 @@
 //! Certificates are ECDSA P-256 (RFC 5480), which every TLS stack speaks. A node's certificate serves both sides of a
 //! connection; a person's only the client's.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,16 +12,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hafleet_model::{FleetName, NodeId};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::certificate::{self, CertificateError};
+use crate::certificate::{self, CertificateError, CertificateFacts, Serial};
 use crate::credentials::IdentityFiles;
 use crate::keep;
 use crate::principal::{Identity, Principal};
+use crate::revocation::RevocationList;
 
 /// How long an authority is valid.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -32,7 +35,7 @@ pub const AUTHORITY_FILE: &str = "ca.pem";
 pub const AUTHORITY_KEY_FILE: &str = "ca-key.pem";
 /// By how much clocks may differ: certificates are valid from this long before they were made.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
-const NAME_PREFIX: &str = "hafleet ";
+pub(crate) const NAME_PREFIX: &str = "hafleet ";
 
 /// What stops an authority from being made, kept, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,41 @@ pub enum AuthorityError {
         /// Which file.
         path: PathBuf,
     },
+    /// The machine gives no random numbers.
+    #[error("the machine gives no random numbers")]
+    NoRandomness,
+    /// A certificate, but not of an issuer of this fleet.
+    #[error(
+        "{path} is not the certificate of an issuer of fleet {fleet}: make one with `hafleet pki issuer`"
+    )]
+    NotAnIssuer {
+        /// Which file.
+        path: PathBuf,
+        /// This fleet.
+        fleet: String,
+    },
+    /// A list of revoked certificates that cannot be extended.
+    #[error("{path}: {source}")]
+    Revocations {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: crate::revocation::RevocationError,
+    },
+    /// A request for a certificate that cannot be granted.
+    #[error("the request for a certificate cannot be granted: {reason}")]
+    BadRequest {
+        /// Why.
+        reason: String,
+    },
+    /// The certificate is not to be renewed here.
+    #[error("{path} cannot be renewed: {reason}")]
+    NotRenewable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The cryptography refused.
     #[error("a certificate could not be made: {0}")]
     Generate(#[from] rcgen::Error),
@@ -119,6 +157,27 @@ impl IssueRequest {
     }
 }
 
+impl IssueRequest {
+    /// A certificate that says the same as the one in `facts`.
+    ///
+    /// # Errors
+    /// When that names nobody.
+    pub fn like(facts: &CertificateFacts, valid_for: Duration) -> Result<Self, CertificateError> {
+        let identity = facts.identity.clone();
+        let identity = identity.ok_or(CertificateError::NoIdentity)?;
+        let hosts = facts
+            .sans
+            .iter()
+            .filter_map(|name| name.strip_prefix("DNS:"));
+        Ok(Self {
+            principal: identity.principal,
+            addresses: facts.addresses.clone(),
+            host_names: hosts.map(str::to_owned).collect(),
+            valid_for,
+        })
+    }
+}
+
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
 pub struct Issued {
@@ -148,6 +207,22 @@ impl Issued {
         put(&files.ca, authority_pem, keep::PUBLIC)?;
         put(&files.certificate, &self.certificate_pem, keep::PUBLIC)?;
         Ok(files)
+    }
+
+    /// Puts key and certificate in place of those in `files`, one after the other, each whole. An agent that looks between
+    /// the two finds that they do not belong together, keeps what it has, and looks again.
+    ///
+    /// # Errors
+    /// When one cannot be written; the other may have been.
+    pub fn replace(&self, files: &IdentityFiles) -> Result<(), AuthorityError> {
+        let replace = |path: &Path, text: &str, mode| {
+            keep::replace(path, text, mode).map_err(|source| AuthorityError::File {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        replace(&files.key, &self.key_pem, keep::PRIVATE)?;
+        replace(&files.certificate, &self.certificate_pem, keep::PUBLIC)
     }
 }
 
@@ -187,7 +262,8 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, format!("{NAME_PREFIX}{fleet}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // One issuer may stand between it and a node (`crate::issuer`).
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, SystemTime::now(), AUTHORITY_VALIDITY);
         let certificate_pem = params.self_signed(&key)?.pem();
@@ -259,6 +335,49 @@ impl Authority {
         })
     }
 
+    pub(crate) fn signer(&self) -> Result<Issuer<'_, &KeyPair>, AuthorityError> {
+        Ok(Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)?)
+    }
+
+    /// Signs a list of revoked certificates: those of `before`, its own earlier list, and those with `serials`. Its number is
+    /// above that of `before`. As PEM.
+    ///
+    /// # Errors
+    /// When the cryptography fails.
+    pub fn revoke(
+        &self,
+        before: Option<&RevocationList>,
+        serials: &[Serial],
+        now: SystemTime,
+    ) -> Result<String, AuthorityError> {
+        let mut revoked: BTreeMap<Serial, Duration> = BTreeMap::new();
+        for entry in before.iter().flat_map(|list| list.revoked()) {
+            let at = u64::try_from(entry.at.as_second()).unwrap_or_default();
+            revoked.insert(entry.serial.clone(), Duration::from_secs(at));
+        }
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        for serial in serials {
+            revoked.entry(serial.clone()).or_insert(now);
+        }
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let entry = |(serial, at): (Serial, Duration)| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial.as_bytes()),
+            revocation_time: epoch + at,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let number = before.map_or(0, RevocationList::number).saturating_add(1);
+        let list = CertificateRevocationListParams {
+            this_update: epoch + now,
+            next_update: epoch + now + AUTHORITY_VALIDITY,
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.into_iter().map(entry).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.signer()?)?.pem()?)
+    }
+
     /// Issues a certificate that is valid from now.
     ///
     /// # Errors
@@ -277,34 +396,53 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let identity = Identity {
-            fleet: self.fleet.clone(),
-            principal: request.principal.clone(),
-        };
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, identity.principal.to_string());
-        params.subject_alt_names = alternative_names(&identity, request)?;
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = match request.principal {
-            Principal::Node(_) => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
-            Principal::Person { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        };
-        params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now, request.valid_for);
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)?;
-        let certificate = params.signed_by(&key, &issuer)?;
+        let params = params_of(&self.fleet, request, now)?;
+        let certificate = params.signed_by(&key, &self.signer()?)?;
         Ok(Issued {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         })
     }
+}
+
+/// What a certificate of `fleet` says that `request` asks for.
+pub(crate) fn params_of(
+    fleet: &FleetName,
+    request: &IssueRequest,
+    now: SystemTime,
+) -> Result<CertificateParams, AuthorityError> {
+    let identity = Identity {
+        fleet: fleet.clone(),
+        principal: request.principal.clone(),
+    };
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, identity.principal.to_string());
+    params.subject_alt_names = alternative_names(&identity, request)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = match request.principal {
+        Principal::Node(_) => vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ],
+        Principal::Person { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    };
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(random_serial()?);
+    set_validity(&mut params, now, request.valid_for);
+    Ok(params)
+}
+
+/// 20 bytes at most, positive and not zero (RFC 5280 section 4.1.2.2). Random, so that no two certificates of a fleet
+/// share one, whoever issued them and for which key.
+pub(crate) fn random_serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0; 20];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::NoRandomness)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn alternative_names(
@@ -313,7 +451,9 @@ fn alternative_names(
 ) -> Result<Vec<SanType>, AuthorityError> {
     let mut names = vec![SanType::URI(Ia5String::try_from(identity.to_uri())?)];
     let own = identity.node_id().map(|id| id.as_str().to_owned());
-    for host in own.into_iter().chain(request.host_names.iter().cloned()) {
+    let further = request.host_names.iter().cloned();
+    let further = further.filter(|host| own.as_ref() != Some(host));
+    for host in own.iter().cloned().chain(further) {
         names.push(SanType::DnsName(Ia5String::try_from(host)?));
     }
     names.extend(
@@ -325,7 +465,7 @@ fn alternative_names(
     Ok(names)
 }
 
-fn set_validity(params: &mut CertificateParams, now: SystemTime, valid_for: Duration) {
+pub(crate) fn set_validity(params: &mut CertificateParams, now: SystemTime, valid_for: Duration) {
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW);
@@ -333,7 +473,7 @@ fn set_validity(params: &mut CertificateParams, now: SystemTime, valid_for: Dura
 }
 
 /// Whether `key` belongs to the certificate: its public half is what the certificate certifies.
-fn is_signed_by_key(certificate_pem: &str, key: &KeyPair) -> bool {
+pub(crate) fn is_signed_by_key(certificate_pem: &str, key: &KeyPair) -> bool {
     use x509_parser::prelude::FromDer as _;
     let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else {
         return false;
@@ -344,7 +484,7 @@ fn is_signed_by_key(certificate_pem: &str, key: &KeyPair) -> bool {
     })
 }
 
-fn put(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
+pub(crate) fn put(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
     keep::write_new(path, text, mode).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => AuthorityError::Exists {
             path: path.to_owned(),
@@ -356,7 +496,7 @@ fn put(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
     })
 }
 
-fn read(path: &Path) -> Result<String, AuthorityError> {
+pub(crate) fn read(path: &Path) -> Result<String, AuthorityError> {
     std::fs::read_to_string(path).map_err(|source| AuthorityError::File {
         path: path.to_owned(),
         source,

@@ -11,6 +11,51 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::principal::{Identity, IdentityError};
 
+/// A certificate's serial number, without leading zeros. Displayed in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// From its bytes, most significant first.
+    pub fn new(bytes: &[u8]) -> Self {
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        Self(bytes.get(zeros..).unwrap_or_default().to_vec())
+    }
+
+    /// Its bytes, most significant first.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Serial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for Serial {
+    type Err = CertificateError;
+
+    /// Reads hexadecimal digits, with or without colons between them.
+    fn from_str(text: &str) -> Result<Self, CertificateError> {
+        let bad = || CertificateError::BadSerial {
+            found: text.chars().take(80).collect(),
+        };
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+        if digits.is_empty() || digits.len() > 40 || !digits.len().is_multiple_of(2) {
+            return Err(bad());
+        }
+        let pair = |pair: &[u8]| {
+            let text = std::str::from_utf8(pair).ok()?;
+            let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_hex.then(|| u8::from_str_radix(text, 16).ok())?
+        };
+        let bytes: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
+        bytes.map(|bytes| Self::new(&bytes)).ok_or_else(bad)
+    }
+}
+
 /// What people want to know about a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
@@ -28,8 +73,10 @@ pub struct CertificateFacts {
     pub addresses: Vec<IpAddr>,
     /// Whether it may sign others.
     pub is_authority: bool,
-    /// Its serial number in hexadecimal.
-    pub serial: String,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Who signed it, as text.
+    pub issuer: String,
 }
 
 /// A certificate that cannot be used.
@@ -51,6 +98,12 @@ pub enum CertificateError {
     BadNames {
         /// What is wrong.
         reason: String,
+    },
+    /// Not a serial number.
+    #[error("{found:?} is no serial number: up to 40 hexadecimal digits are expected")]
+    BadSerial {
+        /// What was there, shortened.
+        found: String,
     },
     /// No SPIFFE id.
     #[error("the certificate names nobody: it has no spiffe:// name")]
@@ -98,11 +151,8 @@ pub fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts, CertificateEr
         addresses: names.addresses.clone(),
         sans: names.written(),
         is_authority: certificate.is_ca(),
-        serial: certificate
-            .raw_serial()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        serial: Serial::new(certificate.raw_serial()),
+        issuer: certificate.issuer().to_string(),
     })
 }
 
@@ -113,6 +163,52 @@ pub(crate) fn holder(
     let certificate = parse(der)?;
     let names = Names::of(&certificate)?;
     Ok((names.identity()?, names.addresses))
+}
+
+/// The serial numbers of certificates; one that cannot be read has none.
+pub(crate) fn serials(chain: &[CertificateDer<'_>]) -> Vec<Serial> {
+    let parsed = chain.iter().filter_map(|der| parse(der).ok());
+    parsed
+        .map(|certificate| Serial::new(certificate.raw_serial()))
+        .collect()
+}
+
+/// Whether one of `authorities` has signed the first certificate of a PEM text.
+pub(crate) fn is_signed_by_any(pem: &str, authorities: &[CertificateDer<'_>]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else {
+        return false;
+    };
+    let Ok(certificate) = parse(&der) else {
+        return false;
+    };
+    let mut authorities = authorities.iter().filter_map(|der| parse(der).ok());
+    authorities.any(|authority| {
+        certificate
+            .verify_signature(Some(authority.public_key()))
+            .is_ok()
+    })
+}
+
+/// A certificate as PEM (RFC 7468).
+pub(crate) fn to_pem(der: &CertificateDer<'_>) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
+
+/// Whether a certificate says that one of `authorities` issued it.
+pub(crate) fn is_issued_by(leaf: &CertificateDer<'_>, authorities: &[CertificateDer<'_>]) -> bool {
+    let Ok(leaf) = parse(leaf) else {
+        return false;
+    };
+    let mut authorities = authorities.iter().filter_map(|der| parse(der).ok());
+    authorities.any(|authority| authority.subject().as_raw() == leaf.issuer().as_raw())
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, CertificateError> {

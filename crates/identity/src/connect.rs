@@ -25,7 +25,9 @@ use tower::service_fn;
 
 use crate::certificate;
 use crate::credentials::{Credentials, CredentialsError};
+use crate::live::Shared;
 use crate::principal::Identity;
+use crate::ties::Tie;
 use crate::verify::{Expected, Refusal};
 
 /// How long resolving, connecting and the handshake may take together.
@@ -142,39 +144,7 @@ pub async fn connect(
     target: &str,
     expected: Expected,
 ) -> Result<Connection, ConnectError> {
-    let dial = Dial::new(credentials, target, expected)?;
-    let outcome = Arc::new(Mutex::new(None));
-    let connector = {
-        let (dial, outcome) = (dial.clone(), Arc::clone(&outcome));
-        service_fn(move |_: http::Uri| {
-            let (dial, outcome) = (dial.clone(), Arc::clone(&outcome));
-            async move {
-                let dialled = dial.run().await;
-                let (stream, report) = match dialled {
-                    Ok((stream, peer)) => (Ok(TokioIo::new(stream)), Ok(peer)),
-                    Err(error) => (Err(io::Error::other("no connection")), Err(error)),
-                };
-                *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
-                stream
-            }
-        })
-    };
-    let connected = dial.endpoint()?.connect_with_connector(connector).await;
-    let reported = outcome
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    match (connected, reported) {
-        (Ok(channel), Some(Ok(peer))) => Ok(Connection { channel, peer }),
-        (_, Some(Err(error))) => Err(error),
-        (Err(error), _) => Err(ConnectError::NotHttp2 {
-            target: dial.target.to_string(),
-            reason: error.to_string(),
-        }),
-        (Ok(_), None) => Err(ConnectError::TimedOut {
-            target: dial.target.to_string(),
-        }),
-    }
+    Dial::new(credentials, target, expected)?.connect().await
 }
 
 /// A channel to `target` (`host:port`) that connects when it is first used, and again whenever it has to.
@@ -203,8 +173,9 @@ pub fn connect_lazy(
 
 /// All that is needed to connect to one target, any number of times.
 #[derive(Clone)]
-struct Dial {
+pub(crate) struct Dial {
     config: Arc<ClientConfig>,
+    shared: Option<Arc<Shared>>,
     target: Arc<str>,
 }
 
@@ -213,6 +184,16 @@ impl Dial {
         credentials: &Credentials,
         target: &str,
         expected: Expected,
+    ) -> Result<Self, ConnectError> {
+        let config = credentials.client_config(expected)?;
+        Self::to(config, Some(credentials.shared()), target)
+    }
+
+    /// The way to `target` with `config`. With `shared`, connections break when their other side is revoked.
+    pub(crate) fn to(
+        config: Arc<ClientConfig>,
+        shared: Option<Arc<Shared>>,
+        target: &str,
     ) -> Result<Self, ConnectError> {
         let has_port = target
             .rsplit_once(':')
@@ -223,9 +204,46 @@ impl Dial {
             });
         }
         Ok(Self {
-            config: credentials.client_config(expected)?,
+            config,
+            shared,
             target: target.into(),
         })
+    }
+
+    /// Connects once, and waits until that has succeeded or failed.
+    pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
+        let outcome = Arc::new(Mutex::new(None));
+        let connector = {
+            let (dial, outcome) = (self.clone(), Arc::clone(&outcome));
+            service_fn(move |_: http::Uri| {
+                let (dial, outcome) = (dial.clone(), Arc::clone(&outcome));
+                async move {
+                    let dialled = dial.run().await;
+                    let (stream, report) = match dialled {
+                        Ok((stream, peer)) => (Ok(TokioIo::new(stream)), Ok(peer)),
+                        Err(error) => (Err(io::Error::other("no connection")), Err(error)),
+                    };
+                    *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+                    stream
+                }
+            })
+        };
+        let connected = self.endpoint()?.connect_with_connector(connector).await;
+        let reported = outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match (connected, reported) {
+            (Ok(channel), Some(Ok(peer))) => Ok(Connection { channel, peer }),
+            (_, Some(Err(error))) => Err(error),
+            (Err(error), _) => Err(ConnectError::NotHttp2 {
+                target: self.target.to_string(),
+                reason: error.to_string(),
+            }),
+            (Ok(_), None) => Err(ConnectError::TimedOut {
+                target: self.target.to_string(),
+            }),
+        }
     }
 
     fn endpoint(&self) -> Result<Endpoint, ConnectError> {
@@ -258,11 +276,9 @@ impl Dial {
             .connect(name, stream)
             .await
             .map_err(|error| self.tls_error(error))?;
-        let certificate = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| chain.first());
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let tie = self.shared.as_ref().map(|shared| shared.tie(chain));
+        let certificate = chain.first();
         let holder = certificate.and_then(|certificate| certificate::holder(certificate).ok());
         let (peer, _) = holder.ok_or_else(|| ConnectError::RefusedByUs {
             target: self.target.to_string(),
@@ -273,6 +289,7 @@ impl Dial {
             ProvenStream {
                 first,
                 taken: 0,
+                tie,
                 stream,
             },
             peer,
@@ -362,6 +379,7 @@ impl Dial {
 struct ProvenStream {
     first: Vec<u8>,
     taken: usize,
+    tie: Option<Tie>,
     stream: TlsStream<TcpStream>,
 }
 
@@ -372,6 +390,10 @@ impl AsyncRead for ProvenStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let cut = this.tie.as_mut().map(|tie| tie.poll_cut(context));
+        if let Some(Poll::Ready(cut)) = cut {
+            return Poll::Ready(Err(cut));
+        }
         let rest = this.first.get(this.taken..).unwrap_or_default();
         if rest.is_empty() {
             return Pin::new(&mut this.stream).poll_read(context, buffer);
@@ -389,6 +411,7 @@ impl AsyncWrite for ProvenStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.tie.as_ref().map_or(Ok(()), Tie::check)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -397,6 +420,7 @@ impl AsyncWrite for ProvenStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.tie.as_ref().map_or(Ok(()), Tie::check)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

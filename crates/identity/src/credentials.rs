@@ -7,20 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hafleet_model::Digest;
 use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::certificate::{self, CertificateError, CertificateFacts};
-use crate::principal::Identity;
-use crate::verify::{ClientRules, Expected, ServerRules};
+use crate::issuer::NodeIssuer;
+use crate::live::{Material, OwnCertificate, Shared};
+use crate::principal::{Identity, Principal};
+use crate::revocation::{RevocationError, RevocationList, Revocations};
+use crate::verify::{ClientRules, Expected, Refusal, ServerRules};
 
 /// What HTTP/2 is called in the handshake (RFC 9113 section 3.1).
-const HTTP_2: &[u8] = b"h2";
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// Where an identity's three files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +114,12 @@ pub enum CredentialsError {
         /// From when.
         not_before: Timestamp,
     },
+    /// The TLS library was built without what is needed.
+    #[error("TLS cannot be set up: {reason}")]
+    Library {
+        /// Why.
+        reason: String,
+    },
     /// TLS cannot be set up with them.
     #[error("TLS cannot be set up with {path}: {reason}")]
     Tls {
@@ -119,14 +130,24 @@ pub enum CredentialsError {
     },
 }
 
+impl CredentialsError {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn versions(error: rustls::Error) -> Self {
+        Self::Library {
+            reason: error.to_string(),
+        }
+    }
+}
+
 /// An identity that can be proved: certificate and key, verified to belong together and to the authority.
+///
+/// What is in use can change while connections go on: [`Credentials::replace`] takes a renewed certificate or another
+/// set of authorities, [`Credentials::revoke`] a list of certificates that no longer count. Both are seen by every
+/// handshake from then on, on every connection that was set up with these credentials, before or after.
 pub struct Credentials {
     identity: Identity,
-    facts: CertificateFacts,
-    roots: Arc<RootCertStore>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
     files: IdentityFiles,
+    shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Credentials {
@@ -135,6 +156,16 @@ impl fmt::Debug for Credentials {
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
+}
+
+/// Why credentials cannot take the place of those in use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the new certificate is of {found}, and this is {own}: issue one for it")]
+pub struct OtherHolder {
+    /// Whom the new certificate names.
+    pub found: Identity,
+    /// Whom those in use name.
+    pub own: Identity,
 }
 
 impl Credentials {
@@ -175,14 +206,18 @@ impl Credentials {
         let roots = Arc::new(roots(&authority, &files.ca)?);
         let (identity, facts) = whom(&chain, &files.certificate)?;
         check_time(&facts, &files.certificate, now)?;
-        check_key(&chain, &key, files)?;
-        check_chain(&chain, &roots, files, now)?;
-        Ok(Self {
-            identity,
+        let certified = check_key(&chain, &key, files)?;
+        let verifier = check_chain(&chain, &roots, files, now)?;
+        let material = Material {
             facts,
+            authorities: authority,
             roots,
-            chain,
-            key,
+            certified,
+            verifier,
+        };
+        Ok(Self {
+            shared: Shared::new(identity.fleet.clone(), material),
+            identity,
             files: files.clone(),
         })
     }
@@ -192,9 +227,94 @@ impl Credentials {
         &self.identity
     }
 
-    /// What our certificate says.
-    pub fn facts(&self) -> &CertificateFacts {
-        &self.facts
+    /// What our certificate says, as it is now.
+    pub fn facts(&self) -> CertificateFacts {
+        self.shared.material().facts.clone()
+    }
+
+    /// Takes certificate, key and authorities of `renewed` in place of those in use. Open connections go on; every
+    /// handshake from now on is done with the new ones. Lists of revoked certificates whose authority is not among the
+    /// new ones cease to count.
+    ///
+    /// # Errors
+    /// When `renewed` is somebody else's.
+    pub fn replace(&self, renewed: &Self) -> Result<(), OtherHolder> {
+        if renewed.identity != self.identity {
+            return Err(OtherHolder {
+                found: renewed.identity.clone(),
+                own: self.identity.clone(),
+            });
+        }
+        self.shared.replace(renewed.shared.material());
+        Ok(())
+    }
+
+    /// Takes a list of revoked certificates, if it is newer than the one of the same authority that is in use, and
+    /// breaks all connections with those whom it names. Whether it was newer.
+    ///
+    /// # Errors
+    /// When none of our authorities has signed it, or it cannot be read.
+    pub fn revoke(&self, list: &[u8]) -> Result<bool, RevocationError> {
+        let list = RevocationList::verified(list, &self.shared.material().authorities)?;
+        Ok(self.shared.revoke(list))
+    }
+
+    /// The revoked certificates that count.
+    pub fn revocations(&self) -> Arc<Revocations> {
+        self.shared.revocations()
+    }
+
+    /// Whom a certificate names, when our authority has issued it to a person of our fleet, and it is valid now and not
+    /// revoked. That its holder is there, it does not say.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn vouch_for_person(&self, certificate: &CertificateDer<'_>) -> Result<Identity, Refusal> {
+        let identity = self.shared.check_client(certificate, &[], UnixTime::now());
+        let identity = identity.map_err(|error| Refusal::of(&error))?;
+        match identity.principal {
+            Principal::Person { .. } => Ok(identity),
+            Principal::Node(_) => Err(Refusal::Unusable {
+                reason: "it is a node's, and a person's is needed".to_owned(),
+            }),
+        }
+    }
+
+    /// The SHA-256 of the authority (DER) among ours that stands behind our own certificate, directly or through an issuer.
+    pub fn authority_digest(&self) -> Option<Digest> {
+        let material = self.shared.material();
+        let (leaf, intermediates) = material.certified.cert.split_first()?;
+        let stands_behind = |authority: &&CertificateDer<'static>| {
+            let alone = roots(std::slice::from_ref(authority), &self.files.ca).ok()?;
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(alone),
+                provider(),
+            );
+            let verifier = verifier.build().ok()?;
+            verifier
+                .verify_client_cert(leaf, intermediates, UnixTime::now())
+                .ok()
+        };
+        let mut authorities = material.authorities.iter();
+        let authority = authorities.find(|authority| stands_behind(authority).is_some())?;
+        Some(Digest::of(authority.as_ref()))
+    }
+
+    /// Our authorities as PEM, as those need them who join.
+    pub fn authorities_pem(&self) -> String {
+        let material = self.shared.material();
+        let authorities = material.authorities.iter();
+        authorities.map(|der| certificate::to_pem(der)).collect()
+    }
+
+    /// Whether one of our authorities has signed the certificate of `issuer`.
+    pub fn vouch_for_issuer(&self, issuer: &NodeIssuer) -> bool {
+        let authorities = &self.shared.material().authorities;
+        certificate::is_signed_by_any(issuer.certificate_pem(), authorities)
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// For accepting connections: TLS 1.3, HTTP/2, and a certificate of somebody in our fleet is required.
@@ -202,20 +322,16 @@ impl Credentials {
     /// # Errors
     /// When rustls refuses the certificate or key.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, CredentialsError> {
-        let provider = provider();
-        let rules = ClientRules::new(
-            self.identity.fleet.clone(),
-            Arc::clone(&self.roots),
-            Arc::clone(&provider),
-        )
-        .map_err(|error| self.tls_error(&error))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let rules = ClientRules::new(self.shared());
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| self.tls_error(&error))?
             .with_client_cert_verifier(Arc::new(rules))
-            .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .map_err(|error| self.tls_error(&error))?;
+            .with_cert_resolver(Arc::new(OwnCertificate(self.shared())));
         config.alpn_protocols = vec![HTTP_2.to_vec()];
+        // A resumed session would not be asked for its certificate again, and so outlive its revocation.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 
@@ -224,20 +340,13 @@ impl Credentials {
     /// # Errors
     /// When rustls refuses the certificate or key.
     pub fn client_config(&self, expected: Expected) -> Result<Arc<ClientConfig>, CredentialsError> {
-        let provider = provider();
-        let rules = ServerRules::new(
-            self.identity.fleet.clone(),
-            expected,
-            Arc::clone(&self.roots),
-            &provider,
-        );
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let rules = ServerRules::new(self.shared(), expected);
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| self.tls_error(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(rules))
-            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
-            .map_err(|error| self.tls_error(&error))?;
+            .with_client_cert_resolver(Arc::new(OwnCertificate(self.shared())));
         config.alpn_protocols = vec![HTTP_2.to_vec()];
         // Each connection proves itself anew, so that a certificate that was replaced takes effect at once.
         config.resumption = rustls::client::Resumption::disabled();
@@ -259,7 +368,7 @@ pub fn install_default_provider() {
     let _ = aws_lc_rs::default_provider().install_default();
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -333,7 +442,7 @@ fn check_key(
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
     files: &IdentityFiles,
-) -> Result<(), CredentialsError> {
+) -> Result<Arc<CertifiedKey>, CredentialsError> {
     let wrong = || CredentialsError::WrongKey {
         key: files.key.clone(),
         certificate: files.certificate.clone(),
@@ -344,17 +453,17 @@ fn check_key(
         .map_err(|_| CredentialsError::NoKey {
             path: files.key.clone(),
         })?;
-    CertifiedKey::new(chain.to_vec(), signer)
-        .keys_match()
-        .map_err(|_| wrong())
+    let certified = CertifiedKey::new(chain.to_vec(), signer);
+    certified.keys_match().map_err(|_| wrong())?;
+    Ok(Arc::new(certified))
 }
 
 fn check_chain(
     chain: &[CertificateDer<'static>],
-    roots: &RootCertStore,
+    roots: &Arc<RootCertStore>,
     files: &IdentityFiles,
     now: SystemTime,
-) -> Result<(), CredentialsError> {
+) -> Result<Arc<dyn ClientCertVerifier>, CredentialsError> {
     let refused = |error: rustls::Error| CredentialsError::OtherAuthority {
         certificate: files.certificate.clone(),
         ca: files.ca.clone(),
@@ -367,16 +476,14 @@ fn check_chain(
         });
     };
     let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-        Arc::new(roots.clone()),
-        provider(),
-    )
-    .build()
-    .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
+            .build()
+            .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
     // Every certificate of ours is good for the client's side; whether it may serve is the other side's question.
     ParsedCertificate::try_from(leaf).map_err(refused)?;
     verifier
         .verify_client_cert(leaf, intermediates, now)
-        .map(|_| ())
-        .map_err(refused)
+        .map_err(refused)?;
+    Ok(verifier)
 }

@@ -21,22 +21,26 @@ use crate::verify::{Expected, Refusal};
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
-fn authority(fleet: &str) -> Authority {
+pub(crate) fn authority(fleet: &str) -> Authority {
     Authority::create(FleetName::new(fleet).unwrap()).unwrap()
 }
 
-fn node(name: &str) -> Principal {
+pub(crate) fn node(name: &str) -> Principal {
     Principal::Node(NodeId::new(name).unwrap())
 }
 
-fn ada() -> Principal {
+pub(crate) fn ada() -> Principal {
     Principal::Person {
         name: PersonName::new("ada").unwrap(),
         role: Role::Admin,
     }
 }
 
-fn issue_at(authority: &Authority, principal: Principal, now: SystemTime) -> Credentials {
+pub(crate) fn issue_at(
+    authority: &Authority,
+    principal: Principal,
+    now: SystemTime,
+) -> Credentials {
     let issued = authority
         .issue_at(&IssueRequest::new(principal), now)
         .unwrap();
@@ -49,13 +53,13 @@ fn issue_at(authority: &Authority, principal: Principal, now: SystemTime) -> Cre
     Credentials::from_pem(pem, &IdentityFiles::from_directory("test".as_ref()), now).unwrap()
 }
 
-fn issue(authority: &Authority, principal: Principal) -> Credentials {
+pub(crate) fn issue(authority: &Authority, principal: Principal) -> Credentials {
     issue_at(authority, principal, SystemTime::now())
 }
 
-struct Serving {
-    address: SocketAddr,
-    counts: Arc<HandshakeCounts>,
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    pub(crate) counts: Arc<HandshakeCounts>,
     task: JoinHandle<()>,
 }
 
@@ -65,7 +69,7 @@ impl Drop for Serving {
     }
 }
 
-async fn serve(credentials: &Credentials) -> Serving {
+pub(crate) async fn serve(credentials: &Credentials) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let incoming = Incoming::new(listener, credentials).unwrap();
     let (address, counts) = (incoming.local_addr(), incoming.counts());

@@ -22,6 +22,18 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Writes a file in place of the one that has its name, if any: a reader finds the old one or the new one, whole.
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let neighbour = neighbour_of(path);
+    let written = write_synced(&neighbour, text, mode).and_then(|()| fs::rename(&neighbour, path));
+    if written.is_err() {
+        // The failure is what is reported.
+        let _ = fs::remove_file(&neighbour);
+    }
+    written?;
+    sync_directory(path)
+}
+
 fn neighbour_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.new", std::process::id()))

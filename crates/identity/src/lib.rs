@@ -10,6 +10,9 @@
 //! - [`certificate`]: what a certificate says, for people ([`certificate::describe`]) and for the handshake.
 //! - [`credentials`]: [`Credentials`], an own certificate and key with the authority to hold others to; TLS
 //!   configurations for both sides.
+//! - [`issuer`]: [`NodeIssuer`], which certifies nodes without the authority's key.
+//! - [`token`] and [`joining`]: [`JoinToken`], with which a new node finds an issuer and is let to ask.
+//! - [`revocation`]: [`RevocationList`], certificates that an authority has taken back.
 //! - [`verify`]: the rules of the handshake, and the words for each way to be refused.
 //! - [`accept`]: [`Incoming`], connections for tonic's server; each request carries its [`Caller`].
 //! - [`mod@connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
@@ -23,8 +26,15 @@ pub mod bundle;
 pub mod certificate;
 pub mod connect;
 pub mod credentials;
+pub mod issuer;
+pub mod joining;
 mod keep;
+mod live;
 pub mod principal;
+mod refusals;
+pub mod revocation;
+mod ties;
+pub mod token;
 pub mod verify;
 
 pub use accept::{Caller, Incoming};
@@ -32,8 +42,14 @@ pub use authority::{Authority, AuthorityError, IssueRequest, Issued};
 pub use bundle::{Bundle, BundleError, TrafficCertificate};
 pub use connect::{ConnectError, Connection, connect, connect_lazy};
 pub use credentials::{Credentials, CredentialsError, IdentityFiles, install_default_provider};
+pub use issuer::{KeyRequest, NodeIssuer};
+pub use joining::{JoinIncoming, Joiner, join_channel};
 pub use principal::{Identity, IdentityError, PersonName, Principal, Role};
+pub use revocation::{RevocationError, RevocationList, Revocations};
+pub use token::{JoinToken, TokenError};
 pub use verify::{Expected, Refusal};
 
 #[cfg(test)]
 mod handshake_tests;
+#[cfg(test)]
+mod live_tests;

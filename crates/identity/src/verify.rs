@@ -1,27 +1,26 @@
 //! The rules of the handshake: who is let in, and the words for each way to be refused.
 //!
-//! Both sides hold the other to the same two things, in this order: the certificate is one of our authority's, valid
-//! now and for this use; and its SPIFFE id names our fleet. A connecting agent further insists on a node, or on one
-//! given node. Host names are not looked at: addresses of load balancers change, identities do not.
+//! Both sides hold the other to the same things, in this order: the certificate is one of our authority's, valid
+//! now and for this use; its SPIFFE id names our fleet; it is not revoked; and an issuer between it and the authority
+//! has vouched for a node, no person. A connecting agent further insists on a node, or on one given node. Host names are not looked at: addresses of load balancers change, identities do not.
 
 use std::sync::Arc;
 
 use hafleet_model::{FleetName, NodeId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     AlertDescription, CertificateError as TlsCertificateError, DigitallySignedStruct,
-    DistinguishedName, OtherError, RootCertStore, SignatureScheme,
+    DistinguishedName, OtherError, SignatureScheme,
 };
 
-use crate::certificate;
-use crate::principal::{Identity, Principal};
+use crate::credentials::provider;
+use crate::live::Shared;
+use crate::principal::Principal;
 
 /// Whom a connecting side wants to find at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +66,15 @@ pub enum Refusal {
     /// Expired, or not valid yet.
     #[error("the certificate has expired or is not valid yet")]
     Expired,
+    /// Its authority has taken it back.
+    #[error("the certificate has been revoked")]
+    Revoked,
+    /// An issuer vouched for somebody for whom only the authority itself can.
+    #[error("the certificate of {found} is by an issuer, which may vouch for nodes only")]
+    NotByAuthority {
+        /// Whom it names.
+        found: Principal,
+    },
     /// None was shown.
     #[error("no certificate was shown")]
     Missing,
@@ -82,6 +90,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What to do about it, for whoever looks after the certificate.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Expired => {
+                "renew it with `hafleet pki renew`; if it is not old, compare the clocks of both machines"
+            }
+            Self::Revoked => "issue another one with `hafleet pki issue`",
+            Self::NotByAuthority { .. } => "issue it with the authority itself",
+            _ => "both need certificates of one authority and one fleet",
+        }
+    }
+
     /// What a failed handshake was about, seen from the side that saw it fail.
     pub(crate) fn of(error: &rustls::Error) -> Self {
         match error {
@@ -109,6 +129,7 @@ impl Refusal {
             | TlsCertificateError::ExpiredContext { .. }
             | TlsCertificateError::NotValidYet
             | TlsCertificateError::NotValidYetContext { .. } => Self::Expired,
+            TlsCertificateError::Revoked => Self::Revoked,
             other => Self::Unusable {
                 reason: other.to_string(),
             },
@@ -120,6 +141,7 @@ impl Refusal {
         match alert {
             AlertDescription::UnknownCA | AlertDescription::DecryptError => Self::OtherAuthority,
             AlertDescription::CertificateExpired => Self::Expired,
+            AlertDescription::CertificateRevoked => Self::Revoked,
             AlertDescription::CertificateRequired => Self::Missing,
             AlertDescription::CertificateUnknown | AlertDescription::AccessDenied => {
                 Self::NotAccepted
@@ -131,39 +153,24 @@ impl Refusal {
     }
 }
 
-fn refuse(refusal: Refusal) -> rustls::Error {
-    rustls::Error::InvalidCertificate(TlsCertificateError::Other(OtherError(Arc::new(refusal))))
-}
-
-/// Whom `certificate` names, when that is somebody of `fleet`.
-fn member_of(fleet: &FleetName, certificate: &CertificateDer<'_>) -> Result<Identity, Refusal> {
-    let (identity, _) = certificate::holder(certificate).map_err(|error| Refusal::Unusable {
-        reason: error.to_string(),
-    })?;
-    if identity.fleet == *fleet {
-        Ok(identity)
-    } else {
-        Err(Refusal::OtherFleet {
-            found: identity.fleet,
-        })
-    }
+pub(crate) fn refuse(refusal: Refusal) -> rustls::Error {
+    let error = match refusal {
+        // These have an alert of their own, so that the other side learns the reason too.
+        Refusal::Revoked => TlsCertificateError::Revoked,
+        refusal => TlsCertificateError::Other(OtherError(Arc::new(refusal))),
+    };
+    rustls::Error::InvalidCertificate(error)
 }
 
 /// Holds those who connect to the rules.
 #[derive(Debug)]
 pub(crate) struct ClientRules {
-    fleet: FleetName,
-    chain: Arc<dyn ClientCertVerifier>,
+    shared: Arc<Shared>,
 }
 
 impl ClientRules {
-    pub(crate) fn new(
-        fleet: FleetName,
-        roots: Arc<RootCertStore>,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, rustls::server::VerifierBuilderError> {
-        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
-        Ok(Self { fleet, chain })
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 }
 
@@ -180,11 +187,8 @@ impl ClientCertVerifier for ClientRules {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
-        member_of(&self.fleet, end_entity).map_err(refuse)?;
-        Ok(verified)
+        self.shared.check_client(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -193,7 +197,7 @@ impl ClientCertVerifier for ClientRules {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &algorithms())
     }
 
     fn verify_tls13_signature(
@@ -202,40 +206,36 @@ impl ClientCertVerifier for ClientRules {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        algorithms().supported_schemes()
     }
 }
 
 /// Holds those we connect to to the rules.
 #[derive(Debug)]
 pub(crate) struct ServerRules {
-    fleet: FleetName,
+    shared: Arc<Shared>,
     expected: Expected,
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
+}
+
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
 }
 
 impl ServerRules {
-    pub(crate) fn new(
-        fleet: FleetName,
-        expected: Expected,
-        roots: Arc<RootCertStore>,
-        provider: &CryptoProvider,
-    ) -> Self {
-        Self {
-            fleet,
-            expected,
-            roots,
-            algorithms: provider.signature_verification_algorithms,
-        }
+    pub(crate) fn new(shared: Arc<Shared>, expected: Expected) -> Self {
+        Self { shared, expected }
     }
 
-    fn check_identity(&self, certificate: &CertificateDer<'_>) -> Result<(), Refusal> {
-        let found = member_of(&self.fleet, certificate)?.principal;
+    fn check_identity(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Refusal> {
+        let found = self.shared.member(certificate, intermediates)?.principal;
         match (found, &self.expected) {
             (Principal::Node(found), Expected::Node(expected)) if found != *expected => {
                 Err(Refusal::OtherNode {
@@ -259,10 +259,11 @@ impl ServerCertVerifier for ServerRules {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
+        let algorithms = algorithms().all;
+        let material = self.shared.material();
         let chain = verify_server_cert_signed_by_trust_anchor(
             &parsed,
-            &self.roots,
+            &material.roots,
             intermediates,
             now,
             algorithms,
@@ -273,14 +274,16 @@ impl ServerCertVerifier for ServerRules {
                 TlsCertificateError::InvalidPurpose
                 | TlsCertificateError::InvalidPurposeContext { .. },
             )) => {
-                self.check_identity(end_entity).map_err(refuse)?;
+                self.check_identity(end_entity, intermediates)
+                    .map_err(refuse)?;
                 Err(refuse(Refusal::Unusable {
                     reason: "it is not for serving".to_owned(),
                 }))
             }
             Err(error) => Err(error),
             Ok(()) => {
-                self.check_identity(end_entity).map_err(refuse)?;
+                self.check_identity(end_entity, intermediates)
+                    .map_err(refuse)?;
                 Ok(ServerCertVerified::assertion())
             }
         }
@@ -292,7 +295,7 @@ impl ServerCertVerifier for ServerRules {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        verify_tls12_signature(message, cert, dss, &algorithms())
     }
 
     fn verify_tls13_signature(
@@ -301,10 +304,10 @@ impl ServerCertVerifier for ServerRules {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        verify_tls13_signature(message, cert, dss, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        algorithms().supported_schemes()
     }
 }
