@@ -8,10 +8,13 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
+    // For the table of who may call what. The code of this one is made where it is spoken.
+    let peer = protox::compile([root.join("hafleet/v1/peer.proto")], [&root])?;
     let files = protox::compile([root.join("hafleet/v1/admin.proto")], [root])?;
     let descriptors = files.encode_to_vec();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("admin.descriptors"), &descriptors)?;
+    std::fs::write(out.join("peer.descriptors"), peer.encode_to_vec())?;
     tonic_prost_build::configure()
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)

@@ -17,13 +17,17 @@ use hafleet_model::spec::{NodeAddress, TimeSpan};
 use hafleet_model::{FleetName, NodeId};
 use serde::Deserialize;
 
+use crate::audit::AuditFileConfig;
+
 mod addresses;
+mod audit;
 mod dns_keys;
 mod docker;
 
 pub use addresses::AddressSource;
 
 use addresses::AddressesSection;
+use audit::AuditSection;
 use dns_keys::DnsKeySection;
 use docker::DockerSection;
 
@@ -63,6 +67,8 @@ pub struct Config {
     pub dns_keys: BTreeMap<String, UpdateKey>,
     /// Its log.
     pub log: LogConfig,
+    /// Where its audit log is written, if to a file.
+    pub audit: Option<AuditFileConfig>,
 }
 
 impl Config {
@@ -161,6 +167,8 @@ struct File {
     dns_keys: BTreeMap<String, DnsKeySection>,
     #[serde(default)]
     log: LogSection,
+    #[serde(default)]
+    audit: AuditSection,
 }
 
 #[derive(Debug, Deserialize)]
@@ -357,6 +365,7 @@ impl File {
         let data_address = self.haproxy.address.unwrap_or(self.address);
         let addresses = self.addresses.read(data_address, &mut faults);
         let docker = self.docker.engine(&mut faults);
+        let audit = self.audit.read(&mut faults);
         let dns_keys = dns_keys::read(&self.dns_keys, &mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
@@ -410,6 +419,7 @@ impl File {
                 format: self.log.format,
                 filter: self.log.filter,
             },
+            audit,
         })
     }
 }

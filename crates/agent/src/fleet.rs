@@ -1,5 +1,6 @@
 //! What the administration API asks, answered from the cluster and this node's HAProxy.
 
+mod audit;
 mod certificates;
 mod dns;
 mod overrides;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 
+use crate::audit::AuditLog;
 use crate::candidate::Candidate;
 use crate::certificates::CertificateKeeper;
 use crate::data_plane::LastSeen;
@@ -66,6 +68,7 @@ pub(crate) struct AgentFleet {
     pub(crate) dns: DnsBoard,
     pub(crate) fitness: Fitness,
     pub(crate) reloads: ReloadLog,
+    pub(crate) audit: AuditLog,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
 
@@ -577,6 +580,16 @@ impl Fleet for AgentFleet {
         intent: Intent,
     ) -> Result<Vec<String>, Failure> {
         self.through_leader(&ReleaseDns { names, intent }).await
+    }
+
+    async fn audit(&self, limit: usize, scope: Scope) -> v1::ListAuditResponse {
+        match scope {
+            Scope::ThisNode => v1::ListAuditResponse {
+                records: self.audit.newest(limit),
+                missing: Vec::new(),
+            },
+            Scope::Fleet => self.audit_of_all(limit).await,
+        }
     }
 
     async fn publish_found(

@@ -10,11 +10,10 @@ use hafleet_api::convert::BadAnswer;
 use hafleet_api::fleet::{Intent, NodePlan, Rendering, Rollback, Write, Written};
 use hafleet_api::overrides::{OverrideChange, OverrideWrite, duration, state_message};
 use hafleet_api::v1::{self, admin_client::AdminClient};
-use hafleet_api::{Failure, ON_BEHALF_OF, failure};
+use hafleet_api::{Failure, failure, vouching};
 use hafleet_cluster::Cluster;
 use hafleet_identity::ConnectError;
 use hafleet_model::NodeId;
-use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -95,7 +94,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 let answer = self.admin.apply_spec(request).await;
                 self.written(answer, telling)
             }
@@ -106,7 +105,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 let answer = self.admin.rollback_spec(request).await;
                 self.written(answer, telling)
             }
@@ -136,7 +135,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 self.admin.put_certificate(request).await
             }
             CertificateChange::Remove { force } => {
@@ -146,7 +145,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 self.admin.remove_certificate(request).await
             }
         }
@@ -214,9 +213,7 @@ impl Forward {
 
     /// Asks the other agent, which should lead, how the sources are.
     pub(crate) async fn sources(mut self) -> Result<v1::ListSourcesResponse, Unanswered> {
-        let mut request = within(v1::ListSourcesRequest {}, QUESTION_TIMEOUT);
-        let forwarded = AsciiMetadataValue::from_static("a question");
-        request.metadata_mut().insert(ON_BEHALF_OF, forwarded);
+        let request = within(v1::ListSourcesRequest {}, QUESTION_TIMEOUT);
         let answer = self.admin.list_sources(request).await;
         answer
             .map(tonic::Response::into_inner)
@@ -227,10 +224,9 @@ impl Forward {
     pub(crate) async fn confirm(
         mut self,
         backend: &str,
-        intent: &Intent,
     ) -> Result<v1::ConfirmEndpointsResponse, Unanswered> {
         let backend = backend.to_owned();
-        let request = on_behalf_of(v1::ConfirmEndpointsRequest { backend }, intent);
+        let request = errand(v1::ConfirmEndpointsRequest { backend });
         let answer = self.admin.confirm_endpoints(request).await;
         answer
             .map(tonic::Response::into_inner)
@@ -252,7 +248,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                self.admin.drain_node(on_behalf_of(message, intent)).await
+                self.admin.drain_node(errand(message)).await
             }
             OverrideChange::Undrain { node } => {
                 let message = v1::UndrainNodeRequest {
@@ -260,7 +256,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                self.admin.undrain_node(on_behalf_of(message, intent)).await
+                self.admin.undrain_node(errand(message)).await
             }
             OverrideChange::State {
                 server,
@@ -275,7 +271,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 self.admin.set_server_state(request).await
             }
             OverrideChange::Weight {
@@ -291,7 +287,7 @@ impl Forward {
                     comment,
                     force_without_majority,
                 };
-                let request = on_behalf_of(message, intent);
+                let request = errand(message);
                 self.admin.set_server_weight(request).await
             }
         };
@@ -313,6 +309,20 @@ impl Forward {
         answer
             .map(|_| ())
             .map_err(|status| Unanswered::NotSent(words(&status)))
+    }
+
+    /// The newest `limit` records of the other node's audit log.
+    pub(crate) async fn audit(mut self, limit: u32) -> Result<Vec<v1::AuditRecord>, String> {
+        let message = v1::ListAuditRequest {
+            limit,
+            this_node_only: true,
+        };
+        let answer = self
+            .admin
+            .list_audit(within(message, QUESTION_TIMEOUT))
+            .await;
+        let records = answer.map(|answer| answer.into_inner().records);
+        records.map_err(|status| format!("{}: {}", self.node, words(&status)))
     }
 
     fn written<M: TryInto<Written, Error = BadAnswer>>(
@@ -344,22 +354,16 @@ fn unanswered(leader: &NodeId, status: Status, telling: &str) -> Unanswered {
     Unanswered::Final(Failure::Answered(Box::new(status)))
 }
 
-fn on_behalf_of<T>(message: T, intent: &Intent) -> Request<T> {
-    let mut request = within(message, WRITE_TIMEOUT);
-    let author: String = intent
-        .author
-        .chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .collect();
-    if let Ok(author) = AsciiMetadataValue::try_from(author) {
-        request.metadata_mut().insert(ON_BEHALF_OF, author);
-    }
-    request
+/// A call that may take as long as a write.
+fn errand<T>(message: T) -> Request<T> {
+    within(message, WRITE_TIMEOUT)
 }
 
+/// A call in the name of whoever asked for it.
 fn within<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
+    vouching::vouch(&mut request);
     request
 }
 

@@ -14,8 +14,10 @@
 //! - [`publication`]: the names in DNS, kept where this node leads, and this node's own addresses.
 //! - [`fitness`]: whether this node can do what only a leader does.
 //! - [`composer`]: spec, endpoints and certificates put together.
+//! - [`audit`]: what was denied and what was changed.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
+mod audit;
 mod candidate;
 mod certificates;
 mod composer;
@@ -33,5 +35,6 @@ pub mod reconcile;
 mod reloads;
 mod run;
 
+pub use audit::AuditFileConfig;
 pub use config::{Config, ConfigError};
 pub use run::{AgentError, check, run, stop_haproxy};

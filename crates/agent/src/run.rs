@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hafleet_api::AdminService;
+use hafleet_api::{AdminService, Gate};
 use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError};
 use hafleet_discovery::docker::DockerEngine;
 use hafleet_dns::Budget;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditLog;
 use crate::certificates::CertificateKeeper;
 use crate::composer::Composer;
 use crate::config::Config;
@@ -73,6 +74,12 @@ pub enum AgentError {
     Directory {
         /// Which.
         path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The audit log cannot be written.
+    #[error("audit.file: {source}; make its directory, or let the agent's user write there")]
+    Audit {
         /// Why.
         source: std::io::Error,
     },
@@ -183,6 +190,9 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
     let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), composer, pace, reloads.clone());
+    let audit = AuditLog::open(config.node_id.clone(), config.audit.clone())
+        .map_err(|source| AgentError::Audit { source })?;
+    let gate = Gate::new(Arc::clone(&credentials), Arc::new(audit.clone()));
     let fleet = AgentFleet {
         name: config.fleet.clone(),
         node: config.node_id.clone(),
@@ -195,6 +205,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         dns: DnsBoard::default(),
         fitness: Fitness::default(),
         reloads,
+        audit,
         last_seen: data_plane.last_seen(),
     };
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
@@ -209,7 +220,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut publication = tokio::spawn(publish(&config, &fleet, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
-    let server = serve(incoming, fleet, peers, stop.clone());
+    let server = serve(incoming, gate, fleet, peers, stop.clone());
     let mut server = tokio::spawn(server);
 
     let ended = tokio::select! {
@@ -281,6 +292,7 @@ pub async fn stop_haproxy(config: &Config, grace: Duration) -> Result<(), AgentE
 
 async fn serve(
     incoming: Incoming,
+    gate: Gate,
     fleet: AgentFleet,
     peers: PeerServer,
     stop: CancellationToken,
@@ -290,6 +302,7 @@ async fn serve(
         .set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving)
         .await;
     tonic::transport::Server::builder()
+        .layer(gate)
         .add_service(health_service)
         .add_service(hafleet_api::reflection()?)
         .add_service(hafleet_api::reflection_v1alpha()?)

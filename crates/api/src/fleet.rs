@@ -91,6 +91,10 @@ pub trait Fleet: Send + Sync + 'static {
     async fn release_dns(&self, names: Vec<String>, intent: Intent)
     -> Result<Vec<String>, Failure>;
 
+    /// The newest `limit` records of the audit log, of all live nodes or of this one. In the form of the wire, as for
+    /// [`Fleet::sources`].
+    async fn audit(&self, limit: usize, scope: Scope) -> v1::ListAuditResponse;
+
     /// Takes what the Docker engine of `node` has, where this node leads.
     async fn publish_found(
         &self,

@@ -11,19 +11,26 @@
 //! - [`overrides`]: what operators do by hand.
 //! - [`convert`]: domain types and messages.
 //! - [`access`]: who may call what.
+//! - [`gate`]: where that is decided, before all services.
+//! - [`vouching`]: calls that one agent hands on to another.
+//! - [`audit`]: what goes into the audit log.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
 
 pub mod access;
+pub mod audit;
 pub mod certificates;
 pub mod convert;
 pub mod failure;
 pub mod fleet;
+pub mod gate;
 pub mod overrides;
 pub mod service;
+pub mod vouching;
 
 pub use failure::Failure;
 pub use fleet::Fleet;
-pub use service::{AdminService, ON_BEHALF_OF, client, reflection, reflection_v1alpha};
+pub use gate::Gate;
+pub use service::{AdminService, client, reflection, reflection_v1alpha};
 
 /// The generated messages, client and server of the administration API.
 #[allow(

@@ -7,18 +7,17 @@ use futures_util::stream::BoxStream;
 use hafleet_identity::{Caller, Principal};
 use hafleet_model::secrets::Confidential;
 use hafleet_model::{NodeId, Revision, Spec, diff};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::certificates::{CertificateChange, CertificateWrite};
 use crate::fleet::{Fleet, Intent, Rollback, Scope, Write};
+use crate::gate::{Admitted, Note};
 use crate::overrides::OverrideWrite;
 use crate::v1::admin_client::AdminClient;
 use crate::v1::admin_server::{Admin, AdminServer};
-use crate::{Failure, access, v1};
-
-/// Metadata in which an agent that forwards a write names who asked for it. Believed from nodes only.
-pub const ON_BEHALF_OF: &str = "hafleet-on-behalf-of";
+use crate::{Failure, v1};
 
 /// The largest message taken or sent, in bytes: a spec of the largest size and its escapes.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
@@ -30,6 +29,18 @@ pub fn client(channel: Channel) -> AdminClient<Channel> {
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
+/// A service that answers only what a [`crate::Gate`] let through.
+pub type Behind<S> = InterceptedService<S, OnlyAdmitted>;
+
+type OnlyAdmitted = fn(Request<()>) -> Result<Request<()>, Status>;
+
+fn only_admitted(request: Request<()>) -> Result<Request<()>, Status> {
+    match request.extensions().get::<Admitted>() {
+        Some(Admitted) => Ok(request),
+        None => Err(Status::unauthenticated("nobody has checked who calls")),
+    }
+}
+
 /// Serves the administration API over a fleet.
 pub struct AdminService {
     fleet: Arc<dyn Fleet>,
@@ -37,10 +48,23 @@ pub struct AdminService {
 
 impl AdminService {
     /// The service for a server's router.
-    pub fn server(fleet: Arc<dyn Fleet>) -> AdminServer<Self> {
-        AdminServer::new(Self { fleet })
+    ///
+    /// It answers nothing that has not come through a [`crate::Gate`].
+    pub fn server(fleet: Arc<dyn Fleet>) -> Behind<AdminServer<Self>> {
+        let server = AdminServer::new(Self { fleet })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        InterceptedService::new(server, only_admitted as OnlyAdmitted)
+    }
+
+    async fn write_override(
+        &self,
+        write: OverrideWrite,
+        note: &Note,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        let written = self.fleet.write_override(write).await?;
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
     }
 
     async fn latest_or(&self, revision: Option<Revision>) -> Result<(Revision, String), Failure> {
@@ -88,21 +112,16 @@ fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
     })
 }
 
-fn admit<T>(request: &Request<T>, method: &'static str) -> Result<(), Status> {
-    Ok(access::allow(caller(request)?, method)?)
+/// Who a write is by, and whether another agent has handed it on.
+fn author<T>(request: &Request<T>) -> Result<(String, bool), Status> {
+    let caller = caller(request)?;
+    Ok((caller.identity.principal.to_string(), caller.via.is_some()))
 }
 
-/// Who a write is by: the caller, or the person for whom a node forwards it.
-fn author<T>(request: &Request<T>) -> Result<(String, bool), Status> {
-    let principal = &caller(request)?.identity.principal;
-    let behalf = request
-        .metadata()
-        .get(ON_BEHALF_OF)
-        .and_then(|value| value.to_str().ok());
-    match (principal, behalf) {
-        (Principal::Node(_), Some(person)) => Ok((person.to_owned(), true)),
-        _ => Ok((principal.to_string(), false)),
-    }
+/// What the audit log will say of a request.
+fn note<T>(request: &Request<T>) -> Note {
+    let note = request.extensions().get::<Note>();
+    note.cloned().unwrap_or_default()
 }
 
 fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
@@ -146,9 +165,8 @@ fn errand((author, is_forwarded): (String, bool)) -> Intent {
 impl Admin for AdminService {
     async fn get_status(
         &self,
-        request: Request<v1::GetStatusRequest>,
+        _: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::FleetStatus>, Status> {
-        admit(&request, "GetStatus")?;
         Ok(Response::new(self.fleet.status().into()))
     }
 
@@ -156,9 +174,8 @@ impl Admin for AdminService {
 
     async fn watch_status(
         &self,
-        request: Request<v1::WatchStatusRequest>,
+        _: Request<v1::WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
-        admit(&request, "WatchStatus")?;
         Ok(Response::new(
             self.fleet.watch().map(|status| Ok(status.into())).boxed(),
         ))
@@ -168,7 +185,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::NodeDetail>, Status> {
-        admit(&request, "GetNode")?;
         let node = optional("node_id", &request.get_ref().node_id)?;
         Ok(Response::new(self.fleet.node(node).await?))
     }
@@ -177,7 +193,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::CheckSpecRequest>,
     ) -> Result<Response<v1::CheckSpecResponse>, Status> {
-        admit(&request, "CheckSpec")?;
         let warnings = self.fleet.check(&request.get_ref().spec).await?;
         Ok(Response::new(v1::CheckSpecResponse {
             warnings: warnings.into_iter().map(Into::into).collect(),
@@ -188,7 +203,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::RenderSpecRequest>,
     ) -> Result<Response<v1::RenderSpecResponse>, Status> {
-        admit(&request, "RenderSpec")?;
         let request = request.into_inner();
         let node: Option<NodeId> = optional("node_id", &request.node_id)?;
         let spec = (!request.spec.is_empty()).then_some(request.spec.as_str());
@@ -204,7 +218,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::PlanSpecRequest>,
     ) -> Result<Response<v1::PlanSpecResponse>, Status> {
-        admit(&request, "PlanSpec")?;
         let request = request.into_inner();
         let scope = if request.this_node_only {
             Scope::ThisNode
@@ -220,8 +233,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ApplySpecRequest>,
     ) -> Result<Response<v1::WriteSpecResponse>, Status> {
-        admit(&request, "ApplySpec")?;
-        let (author, is_forwarded) = author(&request)?;
+        let (note, (author, is_forwarded)) = (note(&request), author(&request)?);
         let request = request.into_inner();
         let expect = optional("expected_revision", &request.expected_revision)?;
         let force = request.force_without_majority;
@@ -232,24 +244,22 @@ impl Admin for AdminService {
             force,
             is_forwarded,
         };
-        Ok(Response::new(
-            self.fleet
-                .apply(Write {
-                    spec: request.spec,
-                    intent,
-                })
-                .await?
-                .into(),
-        ))
+        let write = Write {
+            spec: request.spec,
+            intent,
+        };
+        let written: v1::WriteSpecResponse = self.fleet.apply(write).await?.into();
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
     }
 
     async fn rollback_spec(
         &self,
         request: Request<v1::RollbackSpecRequest>,
     ) -> Result<Response<v1::WriteSpecResponse>, Status> {
-        admit(&request, "RollbackSpec")?;
-        let (author, is_forwarded) = author(&request)?;
+        let (note, (author, is_forwarded)) = (note(&request), author(&request)?);
         let request = request.into_inner();
+        note.about(request.revision.as_str());
         let revision = required("revision", &request.revision)?;
         let expect = optional("expected_revision", &request.expected_revision)?;
         let force = request.force_without_majority;
@@ -260,19 +270,16 @@ impl Admin for AdminService {
             force,
             is_forwarded,
         };
-        Ok(Response::new(
-            self.fleet
-                .rollback(Rollback { revision, intent })
-                .await?
-                .into(),
-        ))
+        let rollback = Rollback { revision, intent };
+        let written: v1::WriteSpecResponse = self.fleet.rollback(rollback).await?.into();
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
     }
 
     async fn get_spec(
         &self,
         request: Request<v1::GetSpecRequest>,
     ) -> Result<Response<v1::GetSpecResponse>, Status> {
-        admit(&request, "GetSpec")?;
         let revision = optional("revision", &request.get_ref().revision)?;
         let (header, spec) = self.fleet.spec(revision).await?;
         Ok(Response::new(v1::GetSpecResponse {
@@ -285,7 +292,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListSpecHistoryRequest>,
     ) -> Result<Response<v1::ListSpecHistoryResponse>, Status> {
-        admit(&request, "ListSpecHistory")?;
         let limit = match request.get_ref().limit {
             0 => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
@@ -311,7 +317,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::DiffSpecRequest>,
     ) -> Result<Response<v1::DiffSpecResponse>, Status> {
-        admit(&request, "DiffSpec")?;
         let request = request.into_inner();
         let from = required("from_revision", &request.from_revision)?;
         let to = optional("to_revision", &request.to_revision)?;
@@ -328,18 +333,16 @@ impl Admin for AdminService {
 
     async fn get_spec_schema(
         &self,
-        request: Request<v1::GetSpecSchemaRequest>,
+        _: Request<v1::GetSpecSchemaRequest>,
     ) -> Result<Response<v1::GetSpecSchemaResponse>, Status> {
-        admit(&request, "GetSpecSchema")?;
         let json_schema = Spec::json_schema().to_string();
         Ok(Response::new(v1::GetSpecSchemaResponse { json_schema }))
     }
 
     async fn list_certificates(
         &self,
-        request: Request<v1::ListCertificatesRequest>,
+        _: Request<v1::ListCertificatesRequest>,
     ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
-        admit(&request, "ListCertificates")?;
         Ok(Response::new(self.fleet.certificates().await?.into()))
     }
 
@@ -347,7 +350,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetCertificateRequest>,
     ) -> Result<Response<v1::CertificateInfo>, Status> {
-        admit(&request, "GetCertificate")?;
         let name = required("name", &request.get_ref().name)?;
         Ok(Response::new(self.fleet.certificate(&name).await?.into()))
     }
@@ -356,9 +358,9 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::PutCertificateRequest>,
     ) -> Result<Response<v1::WriteCertificateResponse>, Status> {
-        admit(&request, "PutCertificate")?;
-        let (author, is_forwarded) = author(&request)?;
+        let (note, (author, is_forwarded)) = (note(&request), author(&request)?);
         let request = request.into_inner();
+        note.about(request.name.as_str());
         let write = CertificateWrite {
             change: CertificateChange::Put {
                 pem: Confidential::new(request.pem),
@@ -373,18 +375,19 @@ impl Admin for AdminService {
                 is_forwarded,
             },
         };
-        Ok(Response::new(
-            self.fleet.write_certificate(write).await?.into(),
-        ))
+        let written: v1::WriteCertificateResponse =
+            self.fleet.write_certificate(write).await?.into();
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
     }
 
     async fn remove_certificate(
         &self,
         request: Request<v1::RemoveCertificateRequest>,
     ) -> Result<Response<v1::WriteCertificateResponse>, Status> {
-        admit(&request, "RemoveCertificate")?;
-        let (author, is_forwarded) = author(&request)?;
+        let (note, (author, is_forwarded)) = (note(&request), author(&request)?);
         let request = request.into_inner();
+        note.about(request.name.as_str());
         let write = CertificateWrite {
             change: CertificateChange::Remove {
                 force: request.force,
@@ -398,16 +401,16 @@ impl Admin for AdminService {
                 is_forwarded,
             },
         };
-        Ok(Response::new(
-            self.fleet.write_certificate(write).await?.into(),
-        ))
+        let written: v1::WriteCertificateResponse =
+            self.fleet.write_certificate(write).await?.into();
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
     }
 
     async fn list_sources(
         &self,
         request: Request<v1::ListSourcesRequest>,
     ) -> Result<Response<v1::ListSourcesResponse>, Status> {
-        admit(&request, "ListSources")?;
         let (_, is_forwarded) = author(&request)?;
         Ok(Response::new(self.fleet.sources(is_forwarded).await?))
     }
@@ -416,8 +419,8 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ConfirmEndpointsRequest>,
     ) -> Result<Response<v1::ConfirmEndpointsResponse>, Status> {
-        admit(&request, "ConfirmEndpoints")?;
         let (author, is_forwarded) = author(&request)?;
+        note(&request).about(request.get_ref().backend.as_str());
         let backend = required("backend", &request.get_ref().backend)?;
         let intent = Intent {
             author,
@@ -432,9 +435,8 @@ impl Admin for AdminService {
 
     async fn list_overrides(
         &self,
-        request: Request<v1::ListOverridesRequest>,
+        _: Request<v1::ListOverridesRequest>,
     ) -> Result<Response<v1::ListOverridesResponse>, Status> {
-        admit(&request, "ListOverrides")?;
         Ok(Response::new(self.fleet.overrides().await?))
     }
 
@@ -442,43 +444,50 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::DrainNodeRequest>,
     ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
-        admit(&request, "DrainNode")?;
-        let write = OverrideWrite::drain(author(&request)?, request.into_inner())?;
-        Ok(Response::new(self.fleet.write_override(write).await?))
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(request.node_id.as_str());
+        let write = OverrideWrite::drain(author, request)?;
+        self.write_override(write, &note).await
     }
 
     async fn undrain_node(
         &self,
         request: Request<v1::UndrainNodeRequest>,
     ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
-        admit(&request, "UndrainNode")?;
-        let write = OverrideWrite::undrain(author(&request)?, request.into_inner())?;
-        Ok(Response::new(self.fleet.write_override(write).await?))
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(request.node_id.as_str());
+        let write = OverrideWrite::undrain(author, request)?;
+        self.write_override(write, &note).await
     }
 
     async fn set_server_state(
         &self,
         request: Request<v1::SetServerStateRequest>,
     ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
-        admit(&request, "SetServerState")?;
-        let write = OverrideWrite::state(author(&request)?, request.into_inner())?;
-        Ok(Response::new(self.fleet.write_override(write).await?))
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(format!("{}/{}", request.backend, request.server));
+        let write = OverrideWrite::state(author, request)?;
+        self.write_override(write, &note).await
     }
 
     async fn set_server_weight(
         &self,
         request: Request<v1::SetServerWeightRequest>,
     ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
-        admit(&request, "SetServerWeight")?;
-        let write = OverrideWrite::weight(author(&request)?, request.into_inner())?;
-        Ok(Response::new(self.fleet.write_override(write).await?))
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(format!("{}/{}", request.backend, request.server));
+        let write = OverrideWrite::weight(author, request)?;
+        self.write_override(write, &note).await
     }
 
     async fn list_dns(
         &self,
         request: Request<v1::ListDnsRequest>,
     ) -> Result<Response<v1::ListDnsResponse>, Status> {
-        admit(&request, "ListDns")?;
         let (_, is_forwarded) = author(&request)?;
         Ok(Response::new(self.fleet.dns(is_forwarded).await?))
     }
@@ -487,7 +496,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::PlanDnsRequest>,
     ) -> Result<Response<v1::PlanDnsResponse>, Status> {
-        admit(&request, "PlanDns")?;
         let (_, is_forwarded) = author(&request)?;
         Ok(Response::new(self.fleet.plan_dns(is_forwarded).await?))
     }
@@ -496,7 +504,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::AdoptDnsRequest>,
     ) -> Result<Response<v1::AdoptDnsResponse>, Status> {
-        admit(&request, "AdoptDns")?;
+        note(&request).about(request.get_ref().name.as_str());
         let intent = errand(author(&request)?);
         let name = required("name", &request.get_ref().name)?;
         self.fleet.adopt_dns(name, intent).await?;
@@ -507,7 +515,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ReleaseDnsRequest>,
     ) -> Result<Response<v1::ReleaseDnsResponse>, Status> {
-        admit(&request, "ReleaseDns")?;
+        note(&request).about(request.get_ref().names.join(", "));
         let intent = errand(author(&request)?);
         let names = request.into_inner().names;
         let names = self.fleet.release_dns(names, intent).await?;
@@ -518,7 +526,6 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::PublishFoundRequest>,
     ) -> Result<Response<v1::PublishFoundResponse>, Status> {
-        admit(&request, "PublishFound")?;
         let Principal::Node(node) = caller(&request)?.identity.principal.clone() else {
             return Err(Status::permission_denied(
                 "only nodes publish what they found",
@@ -530,5 +537,22 @@ impl Admin for AdminService {
         })?;
         self.fleet.publish_found(node, said).await?;
         Ok(Response::new(v1::PublishFoundResponse {}))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<v1::ListAuditResponse>, Status> {
+        let request = request.into_inner();
+        let limit = match request.limit {
+            0 => 100,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let scope = if request.this_node_only {
+            Scope::ThisNode
+        } else {
+            Scope::Fleet
+        };
+        Ok(Response::new(self.fleet.audit(limit, scope).await))
     }
 }

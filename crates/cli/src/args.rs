@@ -154,6 +154,8 @@ pub(crate) enum Command {
     Sources(SourcesArgs),
     /// Show the names in DNS through which clients find the fleet, who may write them, and what is held back
     Dns(DnsArgs),
+    /// Show what was denied and what was changed: who, what, from where, how it ended
+    Audit(AuditArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Without a fleet: render a template with the instances of EC2's security groups, and reload HAProxy
@@ -423,6 +425,17 @@ pub(crate) enum SourcesCommand {
         /// Which backend, or `services` for services out of etcd
         backend: String,
     },
+}
+
+/// Options of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// At most so many records, newest first
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Only what the node that answers remembers
+    #[arg(long)]
+    pub this_node: bool,
 }
 
 /// Options of `render`.

@@ -342,16 +342,16 @@ impl Runner {
     /// Says why there is no connection: aloud, and once, when the two sides do not accept each other's certificates,
     /// since that does not pass by itself.
     fn tell(&mut self, error: &ConnectError) {
-        let is_refusal = matches!(
-            error,
-            ConnectError::RefusedByUs { .. } | ConnectError::RefusedByThem { .. }
-        );
         let words = error.to_string();
-        if is_refusal && self.told.as_ref() != Some(&words) {
-            tracing::warn!(address = %self.address, "{words}; both need certificates of one authority and one fleet");
-            self.told = Some(words);
-        } else {
-            tracing::debug!(address = %self.address, "no connection: {words}");
+        match error {
+            ConnectError::RefusedByUs { refusal, .. }
+            | ConnectError::RefusedByThem { refusal, .. }
+                if self.told.as_ref() != Some(&words) =>
+            {
+                tracing::warn!(address = %self.address, "{words}; {}", refusal.remedy());
+                self.told = Some(words);
+            }
+            _ => tracing::debug!(address = %self.address, "no connection: {words}"),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Errand for AdoptDns {
     }
 
     async fn there(&self, leader: Forward) -> Result<(), Unanswered> {
-        leader.adopt_dns(&self.name, &self.intent).await
+        leader.adopt_dns(&self.name).await
     }
 }
 
@@ -109,7 +109,7 @@ impl Errand for ReleaseDns {
     }
 
     async fn there(&self, leader: Forward) -> Result<Vec<String>, Unanswered> {
-        leader.release_dns(&self.names, &self.intent).await
+        leader.release_dns(&self.names).await
     }
 }
 

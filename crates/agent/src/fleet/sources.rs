@@ -83,7 +83,7 @@ impl Errand for ConfirmEndpoints {
     }
 
     async fn there(&self, leader: Forward) -> Result<Self::Done, Unanswered> {
-        leader.confirm(&self.backend, &self.intent).await
+        leader.confirm(&self.backend).await
     }
 }
 

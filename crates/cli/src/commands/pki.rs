@@ -109,7 +109,7 @@ fn show(path: &Path, printer: Printer) -> Result<(), Failure> {
         not_before: facts.not_before.to_string(),
         not_after: facts.not_after.to_string(),
         subject_alternative_names: facts.sans,
-        serial: facts.serial,
+        serial: facts.serial.to_string(),
         file,
     };
     printer.answer(&shown, |shown| {
