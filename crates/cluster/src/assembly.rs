@@ -9,7 +9,6 @@ use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, FailureDetectorConfig,
     spawn_chitchat,
 };
-use hafleet_identity::Credentials;
 use hafleet_model::report::NodeReport;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -25,9 +24,11 @@ use crate::exchange::server::PeerService;
 use crate::facts;
 use crate::gather::Gatherer;
 use crate::gossip::{FrameRules, GossipTransport, Inbox};
+use crate::heard::Listener;
 use crate::limits::MAX_MESSAGE_LEN;
 use crate::links::Links;
 use crate::membership::{Membership, MembershipConfig, OwnReport};
+use crate::network::Network;
 use crate::offload::offload;
 use crate::repair::Repairer;
 use crate::seeds::Seeds;
@@ -44,15 +45,15 @@ const GOSSIP_GRACE: Duration = Duration::from_secs(300);
 pub(crate) async fn start(
     config: ClusterConfig,
     store: Arc<Store>,
-    credentials: Arc<Credentials>,
+    network: Arc<dyn Network>,
 ) -> Result<(Shared, PeerServer), ClusterError> {
-    check_identity(&config, &credentials)?;
-    let parts = Parts::new(&config, store, credentials).await?;
+    check_identity(&config, &*network)?;
+    let parts = Parts::new(&config, store, network).await?;
     parts.run(config).await
 }
 
-fn check_identity(config: &ClusterConfig, credentials: &Credentials) -> Result<(), ClusterError> {
-    let identity = credentials.identity();
+fn check_identity(config: &ClusterConfig, network: &dyn Network) -> Result<(), ClusterError> {
+    let identity = network.identity();
     if identity.fleet != config.fleet || identity.node_id() != Some(&config.node_id) {
         return Err(ClusterError::OtherIdentity {
             found: identity.to_string(),
@@ -60,7 +61,7 @@ fn check_identity(config: &ClusterConfig, credentials: &Credentials) -> Result<(
             fleet: config.fleet.clone(),
         });
     }
-    let granted = &credentials.facts().addresses;
+    let granted = network.granted();
     if !granted.is_empty() && !granted.contains(&config.address.ip()) {
         let granted: Vec<_> = granted.iter().map(ToString::to_string).collect();
         return Err(ClusterError::AddressNotGranted {
@@ -76,9 +77,11 @@ struct Parts {
     store: Arc<Store>,
     documents: Arc<Documents>,
     links: Arc<Links>,
-    credentials: Arc<Credentials>,
+    network: Arc<dyn Network>,
     generation: u64,
     wake: Arc<Notify>,
+    /// Told whenever gossip has dealt with a message.
+    gossiped: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -86,7 +89,7 @@ impl Parts {
     async fn new(
         config: &ClusterConfig,
         store: Arc<Store>,
-        credentials: Arc<Credentials>,
+        network: Arc<dyn Network>,
     ) -> Result<Self, ClusterError> {
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let interval = config.timing.gossip_interval;
@@ -99,7 +102,7 @@ impl Parts {
         });
         let (generation, documents) = read.await.ok_or(ClusterError::Stopping)??;
         let links = Links::new(
-            Arc::clone(&credentials),
+            Arc::clone(&network),
             config.address,
             interval,
             Arc::clone(&wake),
@@ -110,9 +113,10 @@ impl Parts {
             store,
             documents,
             links,
-            credentials,
+            network,
             generation,
             wake,
+            gossiped: Arc::default(),
             stop,
         })
     }
@@ -148,6 +152,8 @@ impl Parts {
             view: view_sender,
             openings: received.openings,
             wake: self.wake,
+            gossiped: self.gossiped,
+            listener: Listener::new(config.timing.gossip_interval),
             stop: self.stop.clone(),
             published: BTreeMap::new(),
             store: self.store,
@@ -161,7 +167,7 @@ impl Parts {
             own,
             links: self.links,
             inbox,
-            credentials: self.credentials,
+            network: self.network,
             view,
             failure,
             driver: Mutex::new(Some(driver)),
@@ -193,7 +199,7 @@ impl Parts {
         frames: mpsc::Receiver<(SocketAddr, ChitchatMessage)>,
     ) -> Result<Arc<ChitchatHandle>, ClusterError> {
         let transport =
-            GossipTransport::new(Arc::clone(&self.links), frames, Arc::clone(&self.wake));
+            GossipTransport::new(Arc::clone(&self.links), frames, Arc::clone(&self.gossiped));
         let config = chitchat_config(config, self.generation);
         let started = spawn_chitchat(config, Vec::new(), &transport).await;
         started.map(Arc::new).map_err(|error| ClusterError::Gossip {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hafleet_identity::{ConnectError, Credentials, Expected, connect_lazy};
+use hafleet_identity::{ConnectError, Credentials};
 use hafleet_model::report::NodeReport;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Mutex, watch};
@@ -19,6 +19,7 @@ use crate::facts::MAX_TERM;
 use crate::gossip::Inbox;
 use crate::links::Links;
 use crate::membership::OwnReport;
+use crate::network::{Network, SecureNetwork};
 use crate::offload::offload;
 use crate::store::{Conflict, Store, StoreError};
 use crate::view::View;
@@ -106,7 +107,7 @@ pub(crate) struct Shared {
     pub(crate) own: Arc<OwnReport>,
     pub(crate) links: Arc<Links>,
     pub(crate) inbox: Inbox,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) failure: watch::Receiver<Option<Arc<ClusterError>>>,
     pub(crate) driver: Mutex<Option<JoinHandle<()>>>,
@@ -131,7 +132,20 @@ impl Cluster {
         store: Arc<Store>,
         credentials: Arc<Credentials>,
     ) -> Result<(Self, PeerServer), ClusterError> {
-        let (parts, server) = assembly::start(config, store, credentials).await?;
+        Self::start_on(config, store, SecureNetwork::new(credentials)).await
+    }
+
+    /// Joins the cluster by a `network` of another kind than TCP and TLS. The returned service has to be served there,
+    /// at `config.address`.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`].
+    pub async fn start_on(
+        config: ClusterConfig,
+        store: Arc<Store>,
+        network: Arc<dyn Network>,
+    ) -> Result<(Self, PeerServer), ClusterError> {
+        let (parts, server) = assembly::start(config, store, network).await?;
         Ok((
             Self {
                 shared: Arc::new(parts),
@@ -265,12 +279,8 @@ impl Cluster {
         let member = view
             .member(node)
             .ok_or_else(|| ClusterError::UnknownMember { node: node.clone() })?;
-        let target = member.report.address.to_string();
-        Ok(connect_lazy(
-            &self.shared.credentials,
-            &target,
-            Expected::Node(node.clone()),
-        )?)
+        let address = member.report.address;
+        Ok(self.shared.network.connect_lazy(address, node)?)
     }
 
     /// How many gossip frames of peers were refused, for metrics.

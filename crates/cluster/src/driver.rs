@@ -4,34 +4,45 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chitchat::ChitchatHandle;
 use hafleet_model::NodeId;
+use rand::seq::IteratorRandom as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::circle::{Circle, FULL_MESH, Known};
 use crate::cluster::ClusterError;
 use crate::facts::{self, Facts};
 use crate::gossip::FrameRules;
-use crate::links::{LinkStatus, Links};
-use crate::membership::{Membership, Surroundings};
+use crate::heard::Listener;
+use crate::links::Links;
+use crate::membership::{Looked, Membership, Surroundings};
 use crate::offload::offload;
-use crate::roster::Heard;
 use crate::seeds::Seeds;
 use crate::store::Store;
-use crate::view::{LinkState, View};
+use crate::view::{LinkState, Member, View};
 
 /// Changes that come this close together are looked at once.
 const COALESCE: Duration = Duration::from_millis(2);
+/// And so much longer for each node, since a look costs more where there are more.
+const COALESCE_PER_NODE: Duration = Duration::from_micros(50);
+
+/// For how long a node is named that has stopped answering: until everyone has had a look.
+const NEWS_OF_DEATH: Duration = Duration::from_secs(20);
+/// How many peers hear at once of a change that is not urgent, besides the leader.
+const FEW: usize = 2;
 
 /// What wakes the driver.
 enum Event {
     /// Time has passed.
     Tick,
-    /// Something changed: gossip, a link, a document, the own report.
+    /// Something changed: a link, a document, the own report.
     Changed,
+    /// Gossip has dealt with a message.
+    Gossiped,
     /// A peer has begun to gossip with us from this address.
     Opened(SocketAddr),
     /// The agent is stopping.
@@ -49,6 +60,8 @@ pub(crate) struct Driver {
     pub(crate) view: watch::Sender<Arc<View>>,
     pub(crate) openings: mpsc::Receiver<(NodeId, SocketAddr)>,
     pub(crate) wake: Arc<Notify>,
+    pub(crate) gossiped: Arc<Notify>,
+    pub(crate) listener: Listener,
     pub(crate) stop: CancellationToken,
     /// The keys and values that gossip has of us.
     pub(crate) published: BTreeMap<String, String>,
@@ -65,12 +78,14 @@ impl Driver {
                 () = self.stop.cancelled() => Event::Stop,
                 _ = ticks.tick() => Event::Tick,
                 () = self.wake.notified() => Event::Changed,
+                () = self.gossiped.notified() => Event::Gossiped,
                 Some((_, address)) = self.openings.recv() => Event::Opened(address),
             };
             match event {
                 Event::Stop => return Ok(()),
                 Event::Tick => self.introduce().await,
-                Event::Changed => tokio::time::sleep(COALESCE).await,
+                Event::Gossiped if !self.has_news().await => continue,
+                Event::Changed | Event::Gossiped => self.coalesce().await,
                 Event::Opened(address) => {
                     self.links.ensure(address);
                     self.links.hurry(address);
@@ -99,11 +114,28 @@ impl Driver {
         }
     }
 
+    /// Whether gossip has said more than that nodes are alive, or that a run of this node is over.
+    async fn has_news(&self) -> bool {
+        let listener = &self.listener;
+        self.rules.later_run().is_some()
+            || self
+                .chitchat
+                .with_chitchat(|chitchat| listener.has_news(chitchat))
+                .await
+    }
+
+    /// Waits for the changes that come with the one that was noticed.
+    async fn coalesce(&self) {
+        let members = u32::try_from(self.view.borrow().members.len()).unwrap_or(u32::MAX);
+        tokio::time::sleep(COALESCE + COALESCE_PER_NODE.saturating_mul(members)).await;
+    }
+
     async fn look_and_act(&mut self) {
         let me = self.me.clone();
+        let unanswered = self.links.unanswered(Instant::now());
         let mut heard = self
             .chitchat
-            .with_chitchat(|chitchat| Heard::read(chitchat, &me))
+            .with_chitchat(|chitchat| self.listener.read(chitchat, &me, &unanswered))
             .await;
         self.rules.set_known(std::mem::take(&mut heard.ids));
         let around = Surroundings {
@@ -121,7 +153,9 @@ impl Driver {
         let Some(looked) = offload(look).await else {
             return;
         };
-        self.keep_links(looked.addresses);
+        let mut looked = looked;
+        let circle = self.keep_links(&looked);
+        looked.facts.gone = self.gone(&looked.view, &circle);
         // The view first: what others hear of us, we should know ourselves.
         self.view.send_if_modified(|shown| {
             let is_new = **shown != looked.view;
@@ -130,26 +164,72 @@ impl Driver {
             }
             is_new
         });
-        self.publish(&looked.facts).await;
+        self.publish(&looked.facts, &circle).await;
     }
 
-    fn keep_links(&self, mut addresses: HashSet<SocketAddr>) {
-        for address in &addresses {
+    /// Keeps up the connections that this node should have, and returns to whom.
+    fn keep_links(&self, looked: &Looked) -> Circle {
+        let view = &looked.view;
+        let known = |member: &Member| Known {
+            id: member.report.id.clone(),
+            address: member.report.address,
+            is_able: member.liveness.is_live() && member.report.unfit.is_none(),
+        };
+        let others: Vec<_> = view.others().map(known).collect();
+        let circle = view.own().map(known).map_or(Circle::All, |own| {
+            Circle::of(&own, &others, view.leadership.leader.as_ref())
+        });
+        let is_large = others.len() >= FULL_MESH;
+        let directory = others
+            .iter()
+            .filter(|_| is_large)
+            .map(|known| (known.id.clone(), known.address));
+        self.links.set_circle(circle.clone(), directory.collect());
+        let found_gone = view.others().filter(|member| {
+            let run = (member.report.id.clone(), member.report.generation);
+            is_large && self.listener.gone().contains(&run)
+        });
+        let found_gone: HashSet<_> = found_gone.map(|member| member.report.address).collect();
+        let members: HashSet<_> = others.iter().map(|known| known.address).collect();
+        let wanted: HashSet<_> = looked
+            .addresses
+            .iter()
+            .filter(|address| {
+                // Who is no member is a seed that was not met yet.
+                circle.has(**address)
+                    || !members.contains(*address)
+                    || found_gone.contains(*address)
+            })
+            .copied()
+            .collect();
+        for address in wanted.iter().chain(&self.links.take_callers()) {
             self.links.ensure(*address);
         }
-        // A peer that has just opened its stream is not in gossip yet, and its link is needed to get it there.
-        addresses.extend(
-            self.links
-                .statuses()
-                .into_iter()
-                .filter(is_connecting)
-                .map(|(address, _)| address),
-        );
-        self.links.keep_only(&addresses);
+        self.links.keep_only(&wanted);
+        circle
+    }
+
+    /// Whom others should have a look at: in a large fleet most are not connected to a node that is gone, but whoever leads
+    /// is, and says so; without a leader those do that are in line for it.
+    fn gone(&self, view: &View, circle: &Circle) -> BTreeMap<NodeId, u64> {
+        let has_other_leader = view.leadership.leader.is_some() && !view.leadership.is_leader();
+        if view.members.len() <= FULL_MESH || !circle.is_all() || has_other_leader {
+            return BTreeMap::new();
+        }
+        let just_gone = view.others().filter(|member| match &member.link {
+            Some(LinkState::Refused { since } | LinkState::Unreachable { since, .. }) => {
+                since.elapsed() < NEWS_OF_DEATH
+            }
+            _ => false,
+        });
+        just_gone
+            .take(facts::MAX_GONE)
+            .map(|member| (member.report.id.clone(), member.report.generation))
+            .collect()
     }
 
     /// Tells gossip what changed about us, and everyone live at once.
-    async fn publish(&mut self, facts: &Facts) {
+    async fn publish(&mut self, facts: &Facts, circle: &Circle) {
         let values = facts::to_gossip(facts);
         if values == self.published {
             return;
@@ -165,10 +245,27 @@ impl Driver {
                 rules.set_own_version(own.max_version());
             })
             .await;
+        let is_urgent = facts::is_urgent(&self.published, &values);
         self.published = values;
+        self.push(is_urgent, circle);
+    }
+
+    /// Gossips at once with everyone connected: or, of a change in a large fleet that can wait for gossip's own pace, with
+    /// the leader and a few, since everyone may have such a change at the same time.
+    fn push(&self, is_urgent: bool, circle: &Circle) {
         let view = Arc::clone(&self.view.borrow());
-        for peer in view.live_peers() {
-            self.gossip_to(peer.report.address);
+        let live = view.live_peers().map(|peer| peer.report.address);
+        let is_large = view.members.len() > FULL_MESH;
+        let told: Vec<_> = if is_large && !is_urgent {
+            let leader = view.leader().map(|(_, address)| address);
+            let few = live.filter(|address| circle.has(*address));
+            let few = few.sample(&mut rand::rng(), FEW);
+            leader.into_iter().chain(few).collect()
+        } else {
+            live.collect()
+        };
+        for address in self.links.begin_pushes(told.into_iter()) {
+            self.gossip_to(address);
         }
     }
 
@@ -179,10 +276,10 @@ impl Driver {
             addresses.collect::<HashSet<_>>()
         });
         let live = live.await;
-        for (address, link) in self.links.statuses() {
-            if link.state == LinkState::Connected && !live.contains(&address) {
-                self.gossip_to(address);
-            }
+        let links = self.links.statuses().into_keys();
+        let unknown = links.filter(|address| !live.contains(address));
+        for address in self.links.begin_pushes(unknown) {
+            self.gossip_to(address);
         }
     }
 
@@ -191,8 +288,4 @@ impl Driver {
             tracing::debug!(%address, "gossip has ended");
         }
     }
-}
-
-fn is_connecting((_, link): &(SocketAddr, LinkStatus)) -> bool {
-    matches!(link.state, LinkState::Connecting | LinkState::Connected)
 }

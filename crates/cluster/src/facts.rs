@@ -34,6 +34,12 @@ const DATA_PLANE: &str = "data_plane";
 const HELD: &str = "held.";
 const LOST: &str = "lost.";
 const LEFT: &str = "left";
+const GONE: &str = "gone";
+
+/// The keys of which everyone is to hear at once: they decide who leads and who is counted on.
+const URGENT: [&str; 4] = [CLAIM, UNFIT, LEFT, GONE];
+/// How many nodes are named as gone at once.
+pub(crate) const MAX_GONE: usize = 8;
 
 /// What a node says, beyond its report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,9 @@ pub struct Facts {
     pub has_left: bool,
     /// Of each kind of which it keeps conflicts: a digest over which they are.
     pub lost: BTreeMap<DocumentKind, Digest>,
+    /// The runs of nodes that have just stopped answering it, by their generation. Nobody believes that: it is a reason to
+    /// go and see.
+    pub gone: BTreeMap<NodeId, u64>,
 }
 
 /// Gossip that is no report.
@@ -107,6 +116,7 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         (SETTLING, report.is_settling.then(|| "yes".to_owned())),
         (CLAIM, report.claim.map(|term| term.to_string())),
         (LEFT, facts.has_left.then(|| "yes".to_owned())),
+        (GONE, Some(gone_text(&facts.gone))),
     ];
     for (key, value) in optional {
         values.insert(key.to_owned(), value.unwrap_or_default());
@@ -132,6 +142,7 @@ pub(crate) fn from_gossip<'a>(
     let mut data_address = None;
     let mut has_left = false;
     let mut lost = BTreeMap::new();
+    let mut gone = BTreeMap::new();
     for (key, value) in values {
         match key {
             DATA_ADDRESS => data_address = Some(parse::<IpAddr>(key, value)?),
@@ -150,6 +161,7 @@ pub(crate) fn from_gossip<'a>(
             ENDPOINTS => report.endpoints = from_json(key, value)?,
             DATA_PLANE => report.data_plane = from_json(key, value)?,
             LEFT => has_left = !value.is_empty(),
+            GONE => gone = self::gone(value)?,
             _ => {
                 if let Some(kind) = kind_after(HELD, key) {
                     report.held.insert(kind, held(key, value)?);
@@ -164,7 +176,34 @@ pub(crate) fn from_gossip<'a>(
         report,
         has_left,
         lost,
+        gone,
     })
+}
+
+/// Whether everyone is to hear at once of the change from `before` to `after`.
+pub(crate) fn is_urgent(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> bool {
+    URGENT.iter().any(|key| before.get(*key) != after.get(*key))
+}
+
+fn gone_text(gone: &BTreeMap<NodeId, u64>) -> String {
+    let runs = gone.iter().take(MAX_GONE);
+    let runs: Vec<_> = runs.map(|(id, run)| format!("{id}/{run}")).collect();
+    runs.join(",")
+}
+
+fn gone(value: &str) -> Result<BTreeMap<NodeId, u64>, FactsError> {
+    let runs = value.split(',').filter(|run| !run.is_empty());
+    let mut gone = BTreeMap::new();
+    for run in runs.take(MAX_GONE) {
+        let (id, run) = run
+            .split_once('/')
+            .ok_or_else(|| bad(GONE, "a generation is missing"))?;
+        gone.insert(NodeId::new(id)?, parse(GONE, run)?);
+    }
+    Ok(gone)
 }
 
 /// The kind that a key names after `prefix`.
@@ -334,6 +373,10 @@ mod tests {
             report,
             has_left: true,
             lost: BTreeMap::from([(DocumentKind::Spec, Digest::of(b"lost"))]),
+            gone: BTreeMap::from([
+                (NodeId::new("lb2").unwrap(), 17),
+                (NodeId::new("lb-3.x").unwrap(), 18),
+            ]),
         }
     }
 
@@ -344,6 +387,7 @@ mod tests {
             report: blank_report(NodeId::new("lb1").unwrap(), 3, address()),
             has_left: false,
             lost: BTreeMap::new(),
+            gone: BTreeMap::new(),
         };
         assert_eq!(read(&to_gossip(&blank)).unwrap(), blank);
     }

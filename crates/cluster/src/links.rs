@@ -9,17 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hafleet_identity::{ConnectError, Connection, Credentials, Expected, connect, connect_lazy};
+use hafleet_identity::{ConnectError, Connection};
 use hafleet_model::NodeId;
 use rand::RngExt as _;
+use rand::seq::IteratorRandom as _;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use crate::circle::{Circle, share_of_gossip};
 use crate::exchange::client::peer_client;
 use crate::gossip::Carrier;
 use crate::limits::MAX_LINKS;
+use crate::network::Network;
 use crate::proto;
 use crate::view::LinkState;
 
@@ -29,6 +32,11 @@ const QUEUE_LEN: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A connection that lasted for less counts as a failure.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
+
+/// For how long the first attempt to connect goes on before it counts as no answer. Attempts give up later.
+const NO_ANSWER: Duration = Duration::from_millis(1500);
+/// For how long a connection is kept that nobody wants: both ends may not know the same fleet yet.
+const UNWANTED: Duration = Duration::from_secs(10);
 
 /// What one link knows.
 #[derive(Debug, Clone)]
@@ -55,7 +63,7 @@ impl LinkStatus {
 /// All links of a node.
 #[derive(Debug)]
 pub(crate) struct Links {
-    credentials: Arc<Credentials>,
+    network: Arc<dyn Network>,
     own_address: SocketAddr,
     longest_pause: Duration,
     table: Mutex<Table>,
@@ -69,19 +77,31 @@ struct Table {
     links: HashMap<SocketAddr, Link>,
     /// Addresses at which this very node answered.
     own: HashSet<SocketAddr>,
+    /// Whom this node is connected to.
+    circle: Circle,
+    /// Where the others are, in a fleet that is too large to be connected to everyone.
+    directory: HashMap<NodeId, SocketAddr>,
+    /// Peers that are to be gossiped with at once, whatever the share of gossip that goes out.
+    pushes: HashSet<SocketAddr>,
+    /// Peers that gossip with us, and to which we have no connection.
+    callers: HashSet<SocketAddr>,
 }
 
 #[derive(Debug)]
 struct Link {
     queue: mpsc::Sender<Bytes>,
     status: LinkStatus,
+    /// When it was last wanted, or of use to its peer.
+    wanted_at: Instant,
+    /// When it was first.
+    began_at: Instant,
     hurry: Arc<Notify>,
     stop: CancellationToken,
 }
 
 impl Links {
     pub(crate) fn new(
-        credentials: Arc<Credentials>,
+        network: Arc<dyn Network>,
         own_address: SocketAddr,
         longest_pause: Duration,
         changed: Arc<Notify>,
@@ -90,9 +110,10 @@ impl Links {
         let table = Table {
             links: HashMap::new(),
             own: HashSet::from([own_address]),
+            ..Table::default()
         };
         Arc::new(Self {
-            credentials,
+            network,
             own_address,
             longest_pause,
             table: Mutex::new(table),
@@ -104,10 +125,11 @@ impl Links {
     /// Keeps a connection to `address` from now on, unless it is our own.
     pub(crate) fn ensure(self: &Arc<Self>, address: SocketAddr) {
         let mut table = self.table();
-        if table.own.contains(&address)
-            || table.links.contains_key(&address)
-            || self.stop.is_cancelled()
-        {
+        if let Some(link) = table.links.get_mut(&address) {
+            link.wanted_at = Instant::now();
+            return;
+        }
+        if table.own.contains(&address) || self.stop.is_cancelled() {
             return;
         }
         if table.links.len() >= MAX_LINKS {
@@ -131,6 +153,8 @@ impl Links {
             Link {
                 queue,
                 status,
+                wanted_at: Instant::now(),
+                began_at: Instant::now(),
                 hurry,
                 stop,
             },
@@ -145,10 +169,20 @@ impl Links {
         }
     }
 
-    /// Gives up the connections to all other addresses.
+    /// Gives up the connections to all other addresses, and also those within `circle` only that nobody has wanted for
+    /// some time.
     pub(crate) fn keep_only(&self, addresses: &HashSet<SocketAddr>) {
-        self.table().links.retain(|address, link| {
-            let is_kept = addresses.contains(address);
+        let mut table = self.table();
+        let is_all = table.circle.is_all();
+        let now = Instant::now();
+        table.links.retain(|address, link| {
+            // A peer that has just opened its stream is not in gossip yet, and its link is needed to get it there.
+            let is_of_use = matches!(
+                link.status.state,
+                LinkState::Connecting | LinkState::Connected
+            ) && (is_all
+                || now.saturating_duration_since(link.wanted_at) < UNWANTED);
+            let is_kept = is_of_use || addresses.contains(address);
             if !is_kept {
                 link.stop.cancel();
             }
@@ -165,6 +199,19 @@ impl Links {
             .collect()
     }
 
+    /// The addresses that do not answer at `now`: a connection broke and could not be made again so far, or none could be
+    /// made at all.
+    pub(crate) fn unanswered(&self, now: Instant) -> HashSet<SocketAddr> {
+        let is_unanswered = |link: &Link| match &link.status.state {
+            LinkState::Unreachable { .. } => true,
+            LinkState::Connecting => now.saturating_duration_since(link.began_at) > NO_ANSWER,
+            LinkState::Connected | LinkState::Refused { .. } => false,
+        };
+        let table = self.table();
+        let unanswered = table.links.iter().filter(|(_, link)| is_unanswered(link));
+        unanswered.map(|(address, _)| *address).collect()
+    }
+
     /// The addresses at which this very node answers.
     pub(crate) fn own_addresses(&self) -> HashSet<SocketAddr> {
         self.table().own.clone()
@@ -177,7 +224,37 @@ impl Links {
             .links
             .values()
             .filter(|link| link.status.peer.as_ref() == Some(node));
-        links.find_map(|link| link.status.channel.clone())
+        if let Some(channel) = links.find_map(|link| link.status.channel.clone()) {
+            return Some(channel);
+        }
+        let address = *table.directory.get(node)?;
+        drop(table);
+        self.network.connect_lazy(address, node).ok()
+    }
+
+    /// Says whom this node is connected to, and where the others are.
+    pub(crate) fn set_circle(&self, circle: Circle, directory: HashMap<NodeId, SocketAddr>) {
+        let mut table = self.table();
+        table.circle = circle;
+        table.directory = directory;
+    }
+
+    /// The peers that gossip with us and to which there is no connection, since the last call.
+    pub(crate) fn take_callers(&self) -> HashSet<SocketAddr> {
+        std::mem::take(&mut self.table().callers)
+    }
+
+    /// Which of `addresses` are connected at this moment, of which each is about to be gossiped with.
+    pub(crate) fn begin_pushes(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Vec<SocketAddr> {
+        let mut table = self.table();
+        let connected: Vec<_> = addresses
+            .filter(|address| table.is_connected(*address))
+            .collect();
+        table.pushes.extend(&connected);
+        connected
     }
 
     fn set(&self, address: SocketAddr, change: impl FnOnce(&mut LinkStatus)) {
@@ -201,9 +278,53 @@ impl Links {
     }
 }
 
+impl Table {
+    fn is_connected(&self, address: SocketAddr) -> bool {
+        let link = self.links.get(&address);
+        link.is_some_and(|link| link.status.state == LinkState::Connected)
+    }
+
+    /// To whom gossip for `to` goes. An opening message is as good for one peer as for another: where there is no
+    /// connection to the one that chitchat drew, a neighbour gets it. In a fleet that is larger still only a share goes out,
+    /// since each message grows with the fleet.
+    fn destination(&mut self, to: SocketAddr, is_opening: bool) -> Option<SocketAddr> {
+        let Circle::Some { neighbours, .. } = &self.circle else {
+            return Some(to);
+        };
+        if self.pushes.remove(&to) {
+            return Some(to);
+        }
+        let is_linked = self.links.contains_key(&to);
+        if !is_opening {
+            if !is_linked {
+                self.callers.insert(to);
+            }
+            return Some(to);
+        }
+        if !rand::rng().random_bool(share_of_gossip(self.directory.len())) {
+            return None;
+        }
+        if is_linked {
+            return Some(to);
+        }
+        let connected = neighbours
+            .iter()
+            .filter(|address| self.is_connected(**address));
+        connected.choose(&mut rand::rng()).copied()
+    }
+}
+
 impl Carrier for Links {
-    fn carry(&self, to: SocketAddr, frame: Bytes) {
-        if let Some(link) = self.table().links.get(&to) {
+    fn carry(&self, to: SocketAddr, frame: Bytes, is_opening: bool) {
+        let mut table = self.table();
+        let Some(to) = table.destination(to, is_opening) else {
+            return;
+        };
+        if let Some(link) = table.links.get_mut(&to) {
+            if !is_opening {
+                // Its peer gossips with us, and needs the answers.
+                link.wanted_at = Instant::now();
+            }
             // No room, or no peer: dropped, as gossip expects.
             let _ = link.queue.try_send(frame);
         }
@@ -233,10 +354,9 @@ impl Runner {
 
     async fn keep_up(&mut self) {
         loop {
-            let target = self.address.to_string();
-            match connect(&self.links.credentials, &target, Expected::AnyNode).await {
+            match self.links.network.connect(self.address).await {
                 Ok(connection) => {
-                    if connection.peer == *self.links.credentials.identity() {
+                    if connection.peer == self.links.network.identity() {
                         self.links.set_own(self.address);
                         return;
                     }
@@ -267,10 +387,9 @@ impl Runner {
         let Connection { channel, peer } = connection;
         let peer = peer.node_id().cloned();
         // For the time after this connection: the same peer or none.
-        let again = peer.clone().and_then(|peer| {
-            let target = self.address.to_string();
-            connect_lazy(&self.links.credentials, &target, Expected::Node(peer)).ok()
-        });
+        let again = peer
+            .clone()
+            .and_then(|peer| self.links.network.connect_lazy(self.address, &peer).ok());
         tracing::debug!(address = %self.address, ?peer, "connected");
         self.told = None;
         self.links.set(self.address, |status| {

@@ -46,6 +46,7 @@ impl OwnReport {
                 report,
                 has_left: false,
                 lost: BTreeMap::new(),
+                gone: BTreeMap::new(),
             }),
             wake,
         })

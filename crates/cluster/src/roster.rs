@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chitchat::{Chitchat, ChitchatId};
+use chitchat::ChitchatId;
 use hafleet_model::{NodeId, Term};
 
 use crate::clock::Clock;
-use crate::facts::{self, Facts};
+use crate::facts::Facts;
 use crate::links::LinkStatus;
 use crate::storage::Storage;
 use crate::store::{KnownMember, StoreError};
@@ -39,40 +39,6 @@ pub struct HeardNode {
 }
 
 impl Heard {
-    /// Reads chitchat's state.
-    pub(crate) fn read(chitchat: &Chitchat, me: &NodeId) -> Self {
-        let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
-        let fading: HashSet<&ChitchatId> = chitchat.scheduled_for_deletion_nodes().collect();
-        let mut heard = Self::default();
-        for (id, state) in chitchat.node_states() {
-            heard.ids.insert(id.clone());
-            if *id.node_id == *me.as_str() {
-                continue;
-            }
-            let facts = facts::from_gossip(
-                &id.node_id,
-                id.generation_id,
-                id.gossip_advertise_addr,
-                state.key_values(),
-            );
-            let facts = match facts {
-                Ok(facts) => facts,
-                Err(error) => {
-                    // Normal for a node of which only the heartbeat has come so far.
-                    tracing::trace!(node = ?id, %error, "gossip of a node is no report");
-                    continue;
-                }
-            };
-            let node = HeardNode {
-                is_alive: live.contains(id),
-                is_fading: fading.contains(id),
-                facts,
-            };
-            heard.add(node);
-        }
-        heard
-    }
-
     /// Takes in a run of a node. Of several only the highest counts (invariant I5), unless it has been silent for so
     /// long that gossip is about to forget it.
     pub fn add(&mut self, node: HeardNode) {
@@ -323,6 +289,7 @@ pub(crate) fn highest_term(sightings: &BTreeMap<NodeId, Sighting>) -> Term {
 mod tests {
     use super::*;
     use crate::clock::now_ms;
+    use crate::facts;
     use crate::store::Store;
 
     const RETENTION: Duration = Duration::from_secs(3600);

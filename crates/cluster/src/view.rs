@@ -221,6 +221,11 @@ impl View {
         Some((&member.report.id, member.report.address))
     }
 
+    /// The members other than this node.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.is_self)
+    }
+
     /// The live members other than this node.
     pub fn live_peers(&self) -> impl Iterator<Item = &Member> {
         self.members

@@ -19,6 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::client::peer_client;
 use crate::links::Links;
+use crate::network::SecureNetwork;
 use crate::proto::peer_client::PeerClient;
 use crate::view::LinkState;
 use crate::{
@@ -337,7 +338,7 @@ async fn a_peer_that_ends_gossip_still_takes_calls() {
     let address = Terse::start(&authority, "terse").await.0;
     let own = credentials(&authority, &IssueRequest::node(node("me"), Vec::new()));
     let links = Links::new(
-        own,
+        SecureNetwork::new(own),
         "10.9.9.9:1".parse().unwrap(),
         Duration::from_millis(100),
         Arc::default(),

@@ -401,5 +401,5 @@ fn survives(messages: Vec<ChitchatMessage>) -> bool {
 struct Nowhere;
 
 impl super::super::Carrier for Nowhere {
-    fn carry(&self, _to: SocketAddr, _frame: bytes::Bytes) {}
+    fn carry(&self, _to: SocketAddr, _frame: bytes::Bytes, _is_opening: bool) {}
 }

@@ -13,8 +13,8 @@ use crate::limits::MAX_FRAME_LEN;
 
 /// Whoever carries frames to addresses. Never waits: a frame that finds no room is dropped, as a datagram would be.
 pub(crate) trait Carrier: Send + Sync + 'static {
-    /// Hands over a frame for `to`.
-    fn carry(&self, to: SocketAddr, frame: Bytes);
+    /// Hands over a frame for `to`. One that opens an exchange may go to another peer instead.
+    fn carry(&self, to: SocketAddr, frame: Bytes, is_opening: bool);
 }
 
 /// chitchat's way in and out. Opens once.
@@ -65,6 +65,7 @@ struct GossipSocket<C> {
 #[async_trait]
 impl<C: Carrier> Socket for GossipSocket<C> {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        let is_opening = matches!(message, ChitchatMessage::Syn { .. });
         let bytes = message.serialize_to_vec();
         if bytes.len() > MAX_FRAME_LEN {
             tracing::warn!(
@@ -73,7 +74,7 @@ impl<C: Carrier> Socket for GossipSocket<C> {
             );
             return Ok(());
         }
-        self.carrier.carry(to, Bytes::from(bytes));
+        self.carrier.carry(to, Bytes::from(bytes), is_opening);
         Ok(())
     }
 
