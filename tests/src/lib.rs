@@ -9,6 +9,7 @@
 //! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and the faults.
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
 //! - [`certificate`]: certificates of the traffic, and what clients are shown.
+//! - [`starve`]: processes that get little of the processor, and programs that keep it busy.
 //! - [`backend`], [`request`], [`load`], [`kept`]: servers, single requests, requests at a steady rate, and clients
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
@@ -51,6 +52,7 @@ pub mod process;
 pub mod request;
 pub mod scratch;
 pub mod spec;
+pub mod starve;
 pub mod stranger;
 
 pub use client::{Client, Finished};

@@ -10,6 +10,7 @@
     reason = "a program for people"
 )]
 
+mod cluster;
 mod discovery;
 mod dns;
 mod failover;
@@ -55,10 +56,18 @@ enum Group {
     Discovery,
     /// Names in DNS: how soon who is gone leaves them, stale leaders, calls at rest
     Dns,
+    /// The cluster: fleets of 3 to 500 nodes, who is slow and who is gone, floods
+    Cluster,
 }
 
 impl Group {
-    const ALL: [Self; 4] = [Self::Fleet, Self::Node, Self::Discovery, Self::Dns];
+    const ALL: [Self; 5] = [
+        Self::Fleet,
+        Self::Node,
+        Self::Discovery,
+        Self::Dns,
+        Self::Cluster,
+    ];
 
     fn measure(self, arguments: &Arguments) -> Vec<Figure> {
         let rounds = |full: u32| (full / arguments.divide).max(1);
@@ -73,6 +82,7 @@ impl Group {
             Self::Node => node::measure(rounds(arguments.reloads)),
             Self::Discovery => discovery::measure(rounds),
             Self::Dns => dns::measure(rounds),
+            Self::Cluster => cluster::measure(rounds),
         }
     }
 }

@@ -8,17 +8,17 @@ pub(super) const NAME: &str = "www.example.com";
 
 /// A batch, once it was answered.
 #[derive(Debug, Clone)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// When the answer had come.
-    pub(super) answered: Instant,
+    pub(crate) answered: Instant,
     /// Whether it was applied.
-    pub(super) is_accepted: bool,
+    pub(crate) is_accepted: bool,
     /// The leader that sent it, as the ownership record says that it makes.
-    pub(super) leader: String,
+    pub(crate) leader: String,
     /// That leader's term.
-    pub(super) term: u64,
+    pub(crate) term: u64,
     /// The addresses that it gives [`NAME`]; none if it leaves them as they are.
-    pub(super) addresses: Option<Vec<IpAddr>>,
+    pub(crate) addresses: Option<Vec<IpAddr>>,
 }
 
 impl Batch {

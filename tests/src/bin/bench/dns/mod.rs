@@ -10,7 +10,7 @@ mod gone;
 mod http;
 mod idle;
 mod plan;
-mod published;
+pub(crate) mod published;
 mod stale;
 mod witness;
 

@@ -17,16 +17,16 @@ use super::witness::Witness;
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
 /// A fleet whose leader publishes [`NAME`] past a witness.
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Goes first: its gate ends by a connection to an address that goes with the fleet.
     _dns: Dns,
-    pub(super) witness: Witness,
-    pub(super) fleet: Fleet,
+    pub(crate) witness: Witness,
+    pub(crate) fleet: Fleet,
 }
 
 impl Published {
     /// One that has published its three nodes.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut fleet = Fleet::builder().prepare();
         let outside = IpAddr::from(fleet.outside_address());
         let dns = fleet.outside().run(|| {
@@ -68,7 +68,7 @@ impl Published {
     }
 
     /// Waits until all nodes are well and published, by the one that leads.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.fleet.wait_formed();
         let mut all = self.addresses();
         all.sort_unstable();
@@ -84,7 +84,7 @@ impl Published {
     }
 
     /// The address of node `number`.
-    pub(super) fn address(&self, number: usize) -> IpAddr {
+    pub(crate) fn address(&self, number: usize) -> IpAddr {
         self.fleet.node(number).address().into()
     }
 
@@ -94,14 +94,14 @@ impl Published {
     }
 
     /// The nodes that do not lead.
-    pub(super) fn followers(&self) -> Vec<usize> {
+    pub(crate) fn followers(&self) -> Vec<usize> {
         let leader = self.fleet.leader();
         let numbers = self.fleet.numbers().into_iter();
         numbers.filter(|number| *number != leader).collect()
     }
 
     /// `hafleet node` `verb` of node `number`.
-    pub(super) fn operate(&self, verb: &str, number: usize) {
+    pub(crate) fn operate(&self, verb: &str, number: usize) {
         let id = self.fleet.node(number).id();
         let finished = self.fleet.client().run(&["node", verb, id]);
         finished.expect_code(0);
@@ -109,7 +109,7 @@ impl Published {
 
     /// `kill -9` of the HAProxy of node `number`, and when. Its program is not there any more, so that the agent, which
     /// would start it again at once, cannot until [`Published::mend_haproxy`].
-    pub(super) fn break_haproxy(&self, number: usize) -> Instant {
+    pub(crate) fn break_haproxy(&self, number: usize) -> Instant {
         std::fs::remove_file(program(&self.fleet, number)).expect("the link is there");
         let running = self.fleet.node(number).haproxies();
         let begun = Instant::now();
@@ -120,7 +120,7 @@ impl Published {
     }
 
     /// HAProxy's program is there again.
-    pub(super) fn mend_haproxy(&self, number: usize) {
+    pub(crate) fn mend_haproxy(&self, number: usize) {
         symlink(HAPROXY, program(&self.fleet, number)).expect("the link is not there");
     }
 }

@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::http::{self, Message};
 
 /// The witness. Its threads end with the program.
-pub(super) struct Witness {
+pub(crate) struct Witness {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -76,7 +76,7 @@ impl Witness {
     }
 
     /// All batches that were answered, in the order in which they were applied.
-    pub(super) fn batches(&self) -> Vec<Batch> {
+    pub(crate) fn batches(&self) -> Vec<Batch> {
         self.shared.state().batches.clone()
     }
 
