@@ -55,6 +55,8 @@ pub struct Config {
     pub addresses: BTreeMap<NodeAddress, AddressSource>,
     /// Its share of clients where names in DNS spread them by weight, 0 to 255.
     pub weight: u8,
+    /// How often it gossips; the same in the whole fleet.
+    pub gossip_interval: TimeSpan,
     /// Its certificate, key and authority.
     pub tls: IdentityFiles,
     /// Its HAProxy.
@@ -155,6 +157,7 @@ struct File {
     addresses: AddressesSection,
     #[serde(default = "NodeReport::default_weight")]
     weight: u8,
+    gossip_interval: Option<TimeSpan>,
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
@@ -361,6 +364,12 @@ impl File {
                 ));
             }
         }
+        let gossip_interval = self.gossip_interval.unwrap_or(DEFAULT_GOSSIP_INTERVAL);
+        if gossip_interval < MIN_GOSSIP_INTERVAL || gossip_interval > MAX_GOSSIP_INTERVAL {
+            faults.push(format!(
+                "gossip_interval: {gossip_interval} is not allowed: {MIN_GOSSIP_INTERVAL} to {MAX_GOSSIP_INTERVAL} are"
+            ));
+        }
         let process = self.haproxy.process(&mut faults);
         let data_address = self.haproxy.address.unwrap_or(self.address);
         let addresses = self.addresses.read(data_address, &mut faults);
@@ -407,6 +416,7 @@ impl File {
             zone: self.zone,
             addresses,
             weight: self.weight,
+            gossip_interval,
             tls: IdentityFiles {
                 ca: self.tls.ca,
                 certificate: self.tls.certificate,
@@ -424,6 +434,12 @@ impl File {
     }
 }
 
+/// How often agents gossip, unless the file says otherwise.
+const DEFAULT_GOSSIP_INTERVAL: TimeSpan = TimeSpan::from_secs(1);
+/// Below that, a node that is starved of its processor is taken for dead.
+const MIN_GOSSIP_INTERVAL: TimeSpan = TimeSpan::from_millis(500);
+/// Above that, a fleet takes minutes to notice who is gone.
+const MAX_GOSSIP_INTERVAL: TimeSpan = TimeSpan::from_secs(10);
 /// So that a burst of writes becomes one reload or two, and old processes do not pile up.
 const DEFAULT_RELOAD_MIN_INTERVAL: TimeSpan = TimeSpan::from_secs(2);
 

@@ -75,6 +75,11 @@ fn a_fault_names_its_key_and_what_is_allowed() {
         ("lb2.example.com", "a b", "seeds"),
         ("drop-syn", "magic", "haproxy.handover"),
         ("150ms", "150", "haproxy.settle"),
+        (
+            "fleet = \"shop\"",
+            "fleet = \"shop\"\ngossip_interval = \"100ms\"",
+            "gossip_interval: 100ms",
+        ),
         ("[log]", "[log", "agent.toml"),
     ];
     for (found, replaced, named) in cases {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hafleet_api::{AdminService, Gate};
-use hafleet_cluster::{Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError};
+use hafleet_cluster::{
+    Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError, Timing,
+};
 use hafleet_discovery::docker::DockerEngine;
 use hafleet_dns::Budget;
 use hafleet_dns::route53::{Route53, Route53Settings};
@@ -395,6 +397,7 @@ fn cluster_config(config: &Config) -> ClusterConfig {
         zone: config.zone.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seeds: config.seeds.clone(),
+        timing: Timing::from_interval(config.gossip_interval.duration()),
         ..ClusterConfig::new(config.fleet.clone(), config.node_id.clone(), config.address)
     }
 }

@@ -127,7 +127,7 @@ async fn writes(
             &format!("{:.1?}", begun.elapsed()),
         );
     }
-    figures(
+    self::times(
         &name(size, "write to stored by all"),
         &times,
         limits.map(|limits| limits.stored_s),
@@ -153,12 +153,8 @@ async fn deaths(
     }
     let killed_name = name(size, "process killed to noticed by all");
     let lost_name = name(size, "machine gone to noticed by all");
-    let mut all = figures(&killed_name, &killed, limits.map(|limits| limits.killed_s));
-    all.extend(figures(
-        &lost_name,
-        &lost,
-        limits.map(|limits| limits.gone_s),
-    ));
+    let mut all = times(&killed_name, &killed, limits.map(|limits| limits.killed_s));
+    all.extend(times(&lost_name, &lost, limits.map(|limits| limits.gone_s)));
     all
 }
 
@@ -195,7 +191,8 @@ fn words(times: &[Duration]) -> String {
         .map_or_else(String::new, |last| format!("{last:.1?}"))
 }
 
-fn figures(name: &str, times: &[Duration], limit_s: Option<f64>) -> Vec<Figure> {
+/// The median and the 99th percentile of `times`, which must stay under the limit if there is one.
+pub(super) fn times(name: &str, times: &[Duration], limit_s: Option<f64>) -> Vec<Figure> {
     let of = |percent| percentile_ms(times, percent) / 1e3;
     let (p50, p99) = (format!("{name}, p50"), format!("{name}, p99"));
     let most = format!("max {:.2} s", of(100));

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod memory;
+mod real;
 
 use crate::figure::Figure;
 use memory::{Limits, Rounds};
@@ -14,19 +15,18 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32) -> Vec<Figure> {
         deaths: rounds(deaths),
         rest_s: rounds(rest_s).max(5),
     };
-    let limits = |stored_s| {
-        Some(Limits {
-            stored_s,
-            killed_s: 2.0,
-            gone_s: 8.0,
-        })
+    let limits = |stored_s| Limits {
+        stored_s,
+        killed_s: 2.0,
+        gone_s: 8.0,
     };
     [
         alarms::measure(rounds(600)),
-        memory::measure(3, of(100, 8, 30), limits(0.3)),
+        real::measure(rounds(30), rounds(8), limits(0.3)),
+        memory::measure(3, of(100, 8, 30), Some(limits(0.3))),
         memory::measure(10, of(50, 4, 30), None),
-        memory::measure(50, of(50, 8, 30), limits(1.0)),
-        memory::measure(200, of(20, 8, 30), limits(3.0)),
+        memory::measure(50, of(50, 8, 30), Some(limits(1.0))),
+        memory::measure(200, of(20, 8, 30), Some(limits(3.0))),
         memory::measure(500, of(5, 2, 30), None),
     ]
     .concat()
