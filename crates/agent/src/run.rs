@@ -219,7 +219,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut addresses = tokio::spawn(addresses);
     let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness);
     let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
-    let mut publication = tokio::spawn(publish(&config, &fleet, stop.clone()));
+    let mut publication = tokio::spawn(publish(&config, &fleet, &credentials, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let server = serve(incoming, gate, fleet, peers, stop.clone());
@@ -274,12 +274,18 @@ fn discover(
 fn publish(
     config: &Config,
     fleet: &AgentFleet,
+    credentials: &Arc<Credentials>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
     let budget = Budget::new(Publication::default().requests_per_second);
     let route53 = Route53::new(Route53Settings::default(), budget.clone());
     let zones = Providers::new(route53, config.dns_keys.clone());
-    let publication = PublicationLoop::new(fleet.clone(), Arc::new(zones), budget);
+    let publication = PublicationLoop::new(
+        fleet.clone(),
+        Arc::clone(credentials),
+        Arc::new(zones),
+        budget,
+    );
     reconcile::run(publication, publication::PACE, stop)
 }
 

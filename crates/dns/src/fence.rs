@@ -30,6 +30,9 @@ pub struct Ownership {
     pub sequence: u64,
     /// Drawn for this write.
     pub nonce: u64,
+    /// A mark of the authority of that fleet's certificates, which tells fleets of one name apart; none in records of agents
+    /// that did not write it yet.
+    pub authority: Option<String>,
 }
 
 /// A text that says nothing about ownership.
@@ -80,6 +83,7 @@ impl Ownership {
             leader: leader.clone(),
             sequence: self.sequence.saturating_add(1),
             nonce,
+            authority: self.authority.clone(),
         }
     }
 }
@@ -92,12 +96,18 @@ impl fmt::Display for Ownership {
             leader,
             sequence,
             nonce,
+            authority,
         } = self;
         write!(
             f,
             "{HERITAGE},fleet={fleet},term={},leader={leader},sequence={sequence},nonce={nonce:016x}",
             term.0
-        )
+        )?;
+        // At the end, where agents that do not know of it look no more.
+        match authority {
+            Some(authority) => write!(f, ",authority={authority}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -126,6 +136,7 @@ fn read(text: &str) -> Option<Ownership> {
         leader: NodeId::new(part("leader")?).ok()?,
         sequence: part("sequence")?.parse().ok()?,
         nonce: u64::from_str_radix(&part("nonce")?, 16).ok()?,
+        authority: part("authority"),
     })
 }
 
@@ -142,7 +153,20 @@ mod tests {
             leader: NodeId::new("lb-1").unwrap(),
             sequence: 3,
             nonce: 0xabc,
+            authority: None,
         }
+    }
+
+    #[test]
+    fn its_authority_is_read_where_it_is_there() {
+        let old = ownership().to_string();
+        let marked = Ownership {
+            authority: Some("0a1b".to_owned()),
+            ..ownership()
+        };
+        assert_eq!(marked.to_string(), format!("{old},authority=0a1b"));
+        assert_eq!(marked.to_string().parse(), Ok(marked));
+        assert_eq!(old.parse(), Ok(ownership()));
     }
 
     #[test]

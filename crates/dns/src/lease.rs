@@ -11,12 +11,24 @@ use crate::fence::Ownership;
 pub struct Claimant {
     /// Its fleet.
     pub fleet: FleetName,
+    /// Marks of the authorities that the fleet trusts; the first is written. None: fleets of one name are not told apart.
+    pub authorities: Vec<String>,
     /// Its id.
     pub node: NodeId,
     /// The term in which it leads.
     pub term: Term,
     /// Whether a majority of the fleet's known nodes is alive as it sees it.
     pub has_majority: bool,
+}
+
+impl Claimant {
+    /// Whether what `ownership` is of belongs to its fleet. What does not say under which authority was written by an agent
+    /// that did not know of it.
+    pub fn owns(&self, ownership: &Ownership) -> bool {
+        let is_trusted = |mark: &String| self.authorities.contains(mark);
+        let is_of_authority = ownership.authority.as_ref().is_none_or(is_trusted);
+        ownership.fleet == self.fleet && (self.authorities.is_empty() || is_of_authority)
+    }
 }
 
 /// Whether a leader may write a name.
@@ -67,7 +79,7 @@ pub fn lease(
     let Some(seen) = seen else {
         return Lease::Free;
     };
-    if seen.fleet != claimant.fleet {
+    if !claimant.owns(seen) {
         return Lease::Foreign {
             fleet: seen.fleet.clone(),
         };
@@ -109,6 +121,7 @@ mod tests {
     fn claimant(term: u64, has_majority: bool) -> Claimant {
         Claimant {
             fleet: FleetName::new("shop").unwrap(),
+            authorities: vec!["a1".to_owned(), "a2".to_owned()],
             node: node("a"),
             term: Term(term),
             has_majority,
@@ -122,6 +135,7 @@ mod tests {
             leader: node(leader),
             sequence: 1,
             nonce: 1,
+            authority: None,
         }
     }
 
@@ -174,6 +188,17 @@ mod tests {
             ask(&claimant(4, true), &seen("shop", "a", 3), 0),
             Lease::Take
         );
+    }
+
+    #[test]
+    fn a_fleet_of_the_same_name_under_another_authority_is_another() {
+        let mut found = seen("shop", "a", 3);
+        for (authority, is_own) in [(None, true), (Some("a2"), true), (Some("b1"), false)] {
+            found.authority = authority.map(str::to_owned);
+            let lease = ask(&claimant(3, true), &found, 9_999);
+            assert_eq!(lease == Lease::Held, is_own, "{authority:?}");
+            assert_eq!(matches!(lease, Lease::Foreign { .. }), !is_own);
+        }
     }
 
     #[test]

@@ -90,12 +90,12 @@ pub fn present(name: &str, records: &[RecordSet]) -> Present {
     }
 }
 
-/// The names of a zone that `fleet` owns.
-pub fn owned(fleet: &FleetName, records: &[RecordSet]) -> BTreeSet<String> {
+/// The names of a zone whose ownership `is_own`.
+pub fn owned(is_own: impl Fn(&Ownership) -> bool, records: &[RecordSet]) -> BTreeSet<String> {
     let is_txt = |set: &&RecordSet| set.key.record_type == RecordType::Txt;
     let name = |set: &RecordSet| {
         let name = set.key.name.strip_prefix("_hafleet.")?;
-        let is_ours = Ownership::read(set).is_ok_and(|ownership| ownership.fleet == *fleet);
+        let is_ours = Ownership::read(set).is_ok_and(|ownership| is_own(&ownership));
         let wildcard = name
             .strip_prefix("wildcard.")
             .map(|rest| format!("*.{rest}"));
@@ -104,14 +104,14 @@ pub fn owned(fleet: &FleetName, records: &[RecordSet]) -> BTreeSet<String> {
     records.iter().filter(is_txt).filter_map(name).collect()
 }
 
-/// The ownership record of `fleet` with the highest term, of whichever name.
-pub fn highest(fleet: &FleetName, records: &[RecordSet]) -> Option<Ownership> {
+/// The ownership record with the highest term of those that `is_own`, of whichever name.
+pub fn highest(is_own: impl Fn(&Ownership) -> bool, records: &[RecordSet]) -> Option<Ownership> {
     let texts = records
         .iter()
         .filter(|set| set.key.record_type == RecordType::Txt);
     texts
         .filter_map(|set| Ownership::read(set).ok())
-        .filter(|ownership| ownership.fleet == *fleet)
+        .filter(|ownership| is_own(ownership))
         .max_by_key(|ownership| ownership.term)
 }
 

@@ -14,6 +14,7 @@ fn ownership(sequence: u64) -> Ownership {
         leader: NodeId::new("a").unwrap(),
         sequence,
         nonce: sequence,
+        authority: None,
     }
 }
 
@@ -123,7 +124,7 @@ fn a_released_name_leaves_nothing() {
     assert_eq!(released.changes, sets.map(Change::Delete));
     assert_eq!(
         owned(
-            &fleet(),
+            |found| found.fleet == fleet(),
             &[ownership(1).record("*.test"), ownership(1).record("b.test")]
         )
         .into_iter()

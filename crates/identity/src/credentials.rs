@@ -27,6 +27,9 @@ use crate::verify::{ClientRules, Expected, Refusal, ServerRules};
 /// What HTTP/2 is called in the handshake (RFC 9113 section 3.1).
 pub(crate) const HTTP_2: &[u8] = b"h2";
 
+/// So many digits of a key's digest tell authorities apart: two fleets of one name, not adversaries.
+const MARK_LEN: usize = 16;
+
 /// Where an identity's three files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
@@ -315,6 +318,21 @@ impl Credentials {
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Marks of the authorities that we trust, by their keys: an authority whose certificate is issued anew keeps its mark.
+    /// The one that stands behind our own certificate comes first.
+    pub fn authority_marks(&self) -> Vec<String> {
+        let (material, own) = (self.shared.material(), self.authority_digest());
+        let authorities = material.authorities.iter().zip(&material.roots.roots);
+        let marks = authorities.map(|(certificate, root)| {
+            let is_own = Some(Digest::of(certificate.as_ref())) == own;
+            let key = Digest::of(&root.subject_public_key_info).to_string();
+            (!is_own, key.chars().take(MARK_LEN).collect())
+        });
+        let mut marks: Vec<(bool, String)> = marks.collect();
+        marks.sort_by_key(|(is_other, _)| *is_other);
+        marks.into_iter().map(|(_, mark)| mark).collect()
     }
 
     /// For accepting connections: TLS 1.3, HTTP/2, and a certificate of somebody in our fleet is required.

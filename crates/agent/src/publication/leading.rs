@@ -13,6 +13,7 @@ use hafleet_dns::lease::Claimant;
 use hafleet_dns::publisher::{Publisher, Rival, Round, Scene};
 use hafleet_dns::service::Standing;
 use hafleet_dns::{Budget, ProviderError, Zones};
+use hafleet_identity::Credentials;
 use hafleet_model::spec::Publication;
 use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term, spec};
 use tokio::sync::watch;
@@ -43,6 +44,7 @@ const CATCHING_UP: Duration = Duration::from_millis(200);
 /// Publication, as the leader's work.
 pub(crate) struct PublicationLoop {
     fleet: AgentFleet,
+    credentials: Arc<Credentials>,
     cluster: Cluster,
     board: DnsBoard,
     overrides: OverridesKeeper,
@@ -70,7 +72,12 @@ struct Lead {
 
 impl PublicationLoop {
     /// `budget` is the one that the providers of `zones` spend.
-    pub(crate) fn new(fleet: AgentFleet, zones: Arc<dyn Zones>, budget: Budget) -> Self {
+    pub(crate) fn new(
+        fleet: AgentFleet,
+        credentials: Arc<Credentials>,
+        zones: Arc<dyn Zones>,
+        budget: Budget,
+    ) -> Self {
         let cluster = fleet.cluster.clone();
         Self {
             board: fleet.dns.clone(),
@@ -81,6 +88,7 @@ impl PublicationLoop {
             seen: None,
             lead: None,
             fleet,
+            credentials,
             cluster,
             zones,
             budget,
@@ -141,6 +149,7 @@ impl PublicationLoop {
         Scene {
             claimant: Claimant {
                 fleet: self.fleet.name.clone(),
+                authorities: self.credentials.authority_marks(),
                 node: self.fleet.node.clone(),
                 term: lead.term,
                 has_majority: sight.has_majority,

@@ -39,7 +39,7 @@ impl ZoneKeeper {
             checks.wanted = wanted;
             return false;
         }
-        if self.checks.is_none() && wanted.is_empty() {
+        if self.checks.is_none() && wanted.is_empty() && !self.are_checks_published() {
             return false;
         }
         let fleet = &scene.claimant.fleet;
@@ -56,6 +56,15 @@ impl ZoneKeeper {
             Err(error) => self.checks_failed(&error),
         }
         true
+    }
+
+    /// Whether records that this leader may write depend on health checks: those of an earlier leader, whose spec had some.
+    fn are_checks_published(&self) -> bool {
+        let mut ours = self.decisions.names.iter();
+        ours.any(|decision| {
+            let mut sets = decision.present.sets.iter();
+            decision.lease.may_write() && sets.any(|set| set.health_check.is_some())
+        })
     }
 
     /// Removes health checks on which no published record depends any more.

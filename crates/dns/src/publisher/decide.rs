@@ -82,8 +82,7 @@ impl Facts<'_> {
         }
         known.extend(all.names.iter().map(|decision| decision.name.clone()));
         if self.are_goals_whole {
-            let fleet = &self.scene.claimant.fleet;
-            let owned = plan::owned(fleet, self.records);
+            let owned = plan::owned(|found| self.scene.claimant.owns(found), self.records);
             let gone = owned.into_iter().filter(|name| !known.contains(name));
             all.names.extend(gone.map(|name| self.gone(name)));
         }
@@ -316,7 +315,7 @@ fn why_not(lease: &Lease) -> Option<String> {
             term.0
         )),
         Lease::Foreign { fleet } => Some(format!(
-            "it belongs to the fleet {fleet}: `hafleet dns release` there gives it up"
+            "it belongs to the fleet {fleet}, which is another one: `hafleet dns release` there gives it up"
         )),
     }
 }

@@ -144,7 +144,7 @@ impl ZoneKeeper {
         let Some(records) = &self.records else {
             return;
         };
-        let highest = plan::highest(&scene.claimant.fleet, records);
+        let highest = plan::highest(|found| scene.claimant.owns(found), records);
         let ids = self.checks.as_ref().map(|checks| &checks.ids);
         let mut decisions = Facts {
             scene,

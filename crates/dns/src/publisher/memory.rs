@@ -189,6 +189,7 @@ mod tests {
             leader: NodeId::new("a").unwrap(),
             sequence,
             nonce: sequence,
+            authority: None,
         }
     }
 

@@ -124,7 +124,7 @@ impl ZoneKeeper {
         let records = self.records.as_deref().unwrap_or_default();
         let present = plan::present(name, records);
         if let Some(ownership) = &present.ownership {
-            if ownership.fleet == scene.claimant.fleet {
+            if scene.claimant.owns(ownership) {
                 return Ok(());
             }
             return Err(OperateError::NotOurs {
@@ -159,7 +159,7 @@ impl ZoneKeeper {
         let fleet = &scene.claimant.fleet;
         self.read().await?;
         let records = self.records.clone().unwrap_or_default();
-        let owned = plan::owned(fleet, &records);
+        let owned = plan::owned(|found| scene.claimant.owns(found), &records);
         let mut released = Vec::new();
         for name in owned
             .into_iter()

@@ -313,14 +313,19 @@ impl ZoneKeeper {
         claimant: &Claimant,
     ) -> Ownership {
         let nonce = self.nonce();
+        let authority = claimant.authorities.first().cloned();
         match present {
-            Some(present) => present.successor(claimant.term, &claimant.node, nonce),
+            Some(present) => Ownership {
+                authority,
+                ..present.successor(claimant.term, &claimant.node, nonce)
+            },
             None => Ownership {
                 fleet: claimant.fleet.clone(),
                 term: claimant.term,
                 leader: claimant.node.clone(),
                 sequence: 1,
                 nonce,
+                authority,
             },
         }
     }

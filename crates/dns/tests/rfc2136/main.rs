@@ -2,5 +2,11 @@
 
 #![cfg(test)]
 
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "made for all tests; these need a part of it"
+)]
+#[path = "../../../../tests/src/knot.rs"]
 mod knot;
 mod updates;

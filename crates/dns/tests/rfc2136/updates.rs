@@ -148,6 +148,7 @@ fn scene(knot: &Knot, leader: &str, term: u64, up: [bool; 3]) -> Scene {
     Scene {
         claimant: Claimant {
             fleet: FleetName::new("shop").unwrap(),
+            authorities: Vec::new(),
             node: NodeId::new(leader).unwrap(),
             term: Term(term),
             has_majority: true,

@@ -17,6 +17,7 @@ fn ownership(nonce: u64) -> RecordSet {
         leader: NodeId::new("n1").unwrap(),
         sequence: nonce,
         nonce,
+        authority: None,
     }
     .record("www.example.com")
 }

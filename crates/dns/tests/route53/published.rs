@@ -56,6 +56,7 @@ pub(crate) fn scene(leader: &str, term: u64, records: Vec<PublishedName>) -> Sce
     Scene {
         claimant: Claimant {
             fleet: FleetName::new("shop").unwrap(),
+            authorities: Vec::new(),
             node: id(leader),
             term: Term(term),
             has_majority: true,

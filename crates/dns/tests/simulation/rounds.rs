@@ -473,3 +473,23 @@ async fn health_checks_never_hold_records_up() {
     assert_eq!(checks(), ["id of each.test n3"]);
     assert!(round.troubles.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_spec_has_no_health_checks_removes_those_of_the_one_before_it() {
+    let zone = Arc::new(Zone::default());
+    let (mut old, mut new) = (Stage::at(&zone, 1), Stage::at(&zone, 2));
+    let mut checked = scene("a", 1);
+    checked.publication.records[1].health_check = Some(DnsHealthCheck {
+        port: 80,
+        path: None,
+        interval: TimeSpan::from_secs(10),
+        fall: 3,
+    });
+    old.round(&checked).await;
+    new.round(&scene("b", 2)).await;
+    let calls = new.access.calls();
+    assert_eq!(calls, ["records", "keep_checks", "change", "drop_checks"]);
+    assert!(zone.records().iter().all(|set| set.health_check.is_none()));
+    new.round(&scene("b", 2)).await;
+    assert_eq!(new.access.calls(), [""; 0]);
+}

@@ -70,6 +70,7 @@ pub(crate) fn scene(leader: &str, term: u64) -> Scene {
     Scene {
         claimant: Claimant {
             fleet: FleetName::new("shop").unwrap(),
+            authorities: Vec::new(),
             node: id(leader),
             term: Term(term),
             has_majority: true,
