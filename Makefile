@@ -29,6 +29,12 @@ test: test-deps build ## run all tests (as root for those in network namespaces)
 	@$(if $(filter 0,$(shell id -u)),,echo "not root: tests in network namespaces say so and are left out")
 	HAFLEET_BIN=$(HAFLEET) HAFLEET_PYTHON=$(abspath $(TOOLS))/venv/bin/python scripts/run-tests
 
+.PHONY: test-long
+test-long: test-deps build ## the faults of names in DNS for as long as they would really last (15 minutes)
+	HAFLEET_LONG=1 HAFLEET_BIN=$(HAFLEET) HAFLEET_PYTHON=$(abspath $(TOOLS))/venv/bin/python \
+	  $(CARGO) nextest run --profile long -p hafleet-tests --test publication_faults --test publication_addresses \
+	  --test publication_leaders
+
 .PHONY: lint
 lint: build-deps ## what CI asks for before the tests
 	$(CARGO) fmt --all --check

@@ -41,6 +41,26 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     });
 }
 
+/// How long a fault lasts: `full`, as users may see it, where `HAFLEET_LONG` is set (`make test-long`), and `short`
+/// otherwise.
+pub fn lasting(short: Duration, full: Duration) -> Duration {
+    match std::env::var_os("HAFLEET_LONG") {
+        Some(_) => full,
+        None => short,
+    }
+}
+
+/// Waits until a fault that began at `begun` has lasted for `length`, and looks at `holds` meanwhile.
+///
+/// # Panics
+/// When `holds` does.
+pub fn while_it_lasts(begun: Instant, length: Duration, mut holds: impl FnMut()) {
+    while begun.elapsed() < length {
+        holds();
+        pause();
+    }
+}
+
 /// Lets others run until the next look.
 pub(crate) fn pause() {
     #[expect(

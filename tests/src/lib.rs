@@ -14,8 +14,10 @@
 //!   that keep their connections.
 //! - [`spec`]: the specs that tests apply.
 //! - [`listed`]: servers that a source finds in a file. [`etcd`]: a real one.
+//! - [`knot`]: a real name server that takes updates.
 //! - [`docker`]: a real engine of containers in a namespace.
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
+//! - [`published`]: a fleet whose names are in Route53, and what befalls both.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`stranger`]: peers that say what no agent would.
 //!
@@ -42,6 +44,7 @@ pub mod docker;
 pub mod etcd;
 pub mod fleet;
 pub mod kept;
+pub mod knot;
 pub mod listed;
 pub mod load;
 pub mod machine;
@@ -49,6 +52,7 @@ pub mod namespace;
 pub mod network;
 pub mod node;
 pub mod process;
+pub mod published;
 pub mod request;
 pub mod scratch;
 pub mod spec;
@@ -56,7 +60,7 @@ pub mod starve;
 pub mod stranger;
 
 pub use client::{Client, Finished};
-pub use deadline::{wait_for, wait_until};
+pub use deadline::{lasting, wait_for, wait_until, while_it_lasts};
 pub use fleet::Fleet;
 pub use machine::can_make_namespaces;
 pub use namespace::Namespace;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use hafleet_tests::aws::Gate;
 use hafleet_tests::backend::Backend;
 use hafleet_tests::load::{Load, Plan};
 use hafleet_tests::network::Network;
@@ -50,6 +51,26 @@ fn a_cut_is_silent_and_heals() {
     assert_eq!(ask_in_vain(&one, backend.address()), Err(Fault::TimedOut));
     network.heal(ONE, OTHER);
     assert_eq!(ask_once(&one, backend.address()).as_deref(), Ok("here"));
+}
+
+#[test]
+fn a_gate_goes_also_after_the_network_that_it_is_in() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let namespace = Namespace::new("one");
+    let gate = namespace.run(|| {
+        let behind = (Ipv4Addr::LOCALHOST, 9).into();
+        Gate::before(behind)
+    });
+    drop(namespace);
+    let (gone, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(gate);
+        gone.send(())
+    });
+    let limit = Duration::from_secs(20);
+    assert!(wait.recv_timeout(limit).is_ok(), "it does not go");
 }
 
 #[test]

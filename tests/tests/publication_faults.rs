@@ -4,208 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hafleet_api::v1;
-use hafleet_tests::aws::{Dns, KEY, Passage, Witness};
-use hafleet_tests::{Fleet, can_make_namespaces, wait_for};
-use rustix::process::Signal;
+use hafleet_tests::aws::Passage;
+use hafleet_tests::published::{LEASE, NAME, Published, Service, ZONE};
+use hafleet_tests::{can_make_namespaces, lasting, wait_for, while_it_lasts};
 
-const ZONE: &str = "example.com";
-const NAME: &str = "www.example.com";
-
-/// The shortest lease there is.
-const LEASE: Duration = Duration::from_secs(20);
-
-/// How long anything may take here: the shortest lease runs out in it.
-const PATIENCE: Duration = Duration::from_secs(50);
-
-/// Route53 and its witness, on the host's own side of all networks.
-struct Service {
-    dns: Dns,
-    witness: Witness,
-    zone: String,
-}
-
-/// A fleet whose leader publishes there.
-struct Published {
-    fleet: Fleet,
-    service: Arc<Service>,
-}
-
-impl Service {
-    fn start() -> Arc<Self> {
-        let dns = Dns::start_at([127, 0, 0, 1].into());
-        let (witness, zone) = (Witness::before(&dns.endpoint()), dns.add_zone(ZONE));
-        Arc::new(Self { dns, witness, zone })
-    }
-}
-
-impl Published {
-    /// A fleet of three that publishes one name, with `more` said of it.
-    fn start(more: &str) -> Self {
-        let published = Self::prepare("shop", 3, Service::start());
-        published.apply(&format!("[{{zone: {ZONE}, name: {NAME}, ttl: 5s{more}}}]"));
-        published.wait_published(&[1, 2, 3]);
-        published
-    }
-
-    /// A fleet that publishes nothing yet.
-    fn prepare(name: &str, nodes: u8, service: Arc<Service>) -> Self {
-        let mut fleet = Fleet::builder().named(name).nodes(nodes).prepare();
-        let address = fleet.outside_address().into();
-        let door = fleet.outside().run(|| Witness::door_at(address));
-        let endpoint = service.witness.open(door);
-        let environment = [
-            ("AWS_ENDPOINT_URL", endpoint),
-            ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "nobody checks it".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value));
-        for number in fleet.numbers() {
-            let settings = fleet.node_mut(number).settings_mut();
-            settings.environment.extend(environment.clone());
-            fleet.node(number).start_agent();
-        }
-        fleet.wait_formed();
-        Self { fleet, service }
-    }
-
-    fn apply(&self, records: &str) {
-        let spec = self.fleet.spec("first");
-        let spec = format!(
-            "{spec}dns: {{lease_ttl: {}s, records: {records}}}\n",
-            LEASE.as_secs()
-        );
-        self.fleet.apply(1, &spec);
-    }
-
-    fn witness(&self) -> &Witness {
-        &self.service.witness
-    }
-
-    /// What becomes of node `number`'s calls to Route53.
-    fn set(&self, number: usize, passage: Passage) {
-        let address = self.fleet.node(number).address();
-        self.witness().set(address, passage);
-    }
-
-    /// All nodes but `number`.
-    fn others(&self, number: usize) -> Vec<usize> {
-        let mut numbers = self.fleet.numbers();
-        numbers.retain(|found| *found != number);
-        numbers
-    }
-
-    /// The machine of node `number` is gone: its agent and its HAProxy.
-    fn lose(&self, number: usize) {
-        self.fleet.kill_agent(number);
-        for process in self.fleet.node(number).haproxies() {
-            process.signal(Signal::KILL);
-        }
-    }
-
-    /// Drains node `number`, or no longer, through the nodes `through`.
-    #[track_caller]
-    fn drain(&self, verb: &str, number: usize, through: &[usize]) {
-        let id = self.fleet.node(number).id();
-        wait_for("a node is drained", PATIENCE, || {
-            let client = self.fleet.client_as("ada", through);
-            let finished = client.run(&["node", verb, id]);
-            match finished.code {
-                Some(0) => Ok(()),
-                _ => Err(finished),
-            }
-        });
-    }
-
-    /// Term and leader of the last write, as the zone has them.
-    fn holder(&self) -> (u64, String) {
-        let ownership = self.service.dns.ownership(&self.service.zone, NAME);
-        let word = |name: &str| ownership.get(name).cloned().unwrap_or_default();
-        (word("term").parse().unwrap_or(0), word("leader"))
-    }
-
-    /// Waits until one of the nodes `numbers` holds the name in a higher term than `term`.
-    #[track_caller]
-    fn wait_holder(&self, numbers: &[usize], term: u64) {
-        let is_one = |id: &str| {
-            let mut numbers = numbers.iter();
-            numbers.any(|number| self.fleet.node(*number).id() == id)
-        };
-        wait_for("the next leader holds the name", PATIENCE, || {
-            let (found, holder) = self.holder();
-            match found > term && is_one(&holder) {
-                true => Ok(()),
-                false => Err(format!("{holder} in term {found}, after {term}")),
-            }
-        });
-    }
-
-    /// Waits until clients get exactly the nodes `numbers`.
-    #[track_caller]
-    fn wait_published(&self, numbers: &[usize]) {
-        self.wait_published_at(NAME, numbers);
-    }
-
-    #[track_caller]
-    fn wait_published_at(&self, name: &str, numbers: &[usize]) {
-        let address = |number: &usize| self.fleet.node(*number).address().to_string();
-        let wanted: Vec<_> = numbers.iter().map(address).collect();
-        wait_for("DNS has the nodes in service", PATIENCE, || {
-            let found = self.service.dns.addresses(&self.service.zone, name);
-            match found == wanted {
-                true => Ok(()),
-                false => Err(format!("{name}: {found:?}, not {wanted:?}")),
-            }
-        });
-    }
-
-    /// Waits until `hafleet dns`, asked of node `number`, says `words` of what is held back.
-    #[track_caller]
-    fn wait_held_back(&self, number: usize, words: &str) {
-        wait_for("publication says what it has to", PATIENCE, || {
-            let client = self.fleet.client_of(number);
-            let finished = client.run(&["dns", "--output", "json"]);
-            if finished.code != Some(0) {
-                return Err(finished.to_string());
-            }
-            let list: v1::ListDnsResponse = finished.json();
-            let mut reasons = list.names.iter().flat_map(|name| &name.held_back);
-            match reasons.any(|reason| reason.contains(words)) {
-                true => Ok(()),
-                false => Err(format!("{list:#?}")),
-            }
-        });
-    }
-
-    /// Waits until something of node `number`'s is held at the witness.
-    #[track_caller]
-    fn wait_under_way(&self, number: usize) {
-        let address = self.fleet.node(number).address();
-        wait_for("a write is under way", PATIENCE, || {
-            match self.witness().holds(address) {
-                true => Ok(()),
-                false => Err("none came"),
-            }
-        });
-    }
-
-    /// Waits until the server has refused a batch of node `number`.
-    #[track_caller]
-    fn wait_refused(&self, number: usize) {
-        let address = self.fleet.node(number).address();
-        wait_for("the server refuses a late write", PATIENCE, || {
-            let batches = self.witness().batches();
-            let is_refused = batches
-                .iter()
-                .any(|batch| batch.from == address && !batch.is_applied);
-            match is_refused {
-                true => Ok(()),
-                false => Err(format!("{batches:#?}")),
-            }
-        });
-    }
-}
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_leader_dies_after_its_write_was_applied_and_before_it_knows() {
@@ -276,10 +79,12 @@ fn a_leader_that_stood_still_in_a_write_wakes_and_does_no_harm() {
     published.set(leader, Passage::BatchesHeld);
     published.drain("drain", follower, &others);
     published.wait_under_way(leader);
+    let stopped = Instant::now();
     fleet.stop(leader);
     published.wait_holder(&others, term);
     published.drain("undrain", follower, &others);
     published.wait_published(&fleet.numbers());
+    while_it_lasts(stopped, lasting(Duration::ZERO, MINUTE), || {});
 
     // Its write comes when it wakes, and what it does then follows.
     published.set(leader, Passage::Open);
@@ -394,6 +199,30 @@ fn what_changed_while_route53_was_away_is_published_by_who_leads_then() {
 }
 
 #[test]
+fn however_long_route53_is_away_names_stay_and_follow_when_it_is_back() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let published = Published::start("");
+    let fleet = &published.fleet;
+    let (follower, begun) = (fleet.follower(), Instant::now());
+    published.witness().set_all(Passage::Closed);
+    published.drain("drain", follower, &fleet.numbers());
+    let before = published.service.dns.sets(&published.service.zone);
+    while_it_lasts(begun, lasting(Duration::from_secs(3), MINUTE * 10), || {
+        let now = published.service.dns.sets(&published.service.zone);
+        assert_eq!(now, before, "nobody can have written");
+    });
+
+    // Who leads by now looks again within the longest pause.
+    published.witness().set_all(Passage::Open);
+    published.wait_published(&published.others(follower));
+    published.drain("undrain", follower, &fleet.numbers());
+    published.wait_published(&fleet.numbers());
+    published.witness().assert_fenced();
+}
+
+#[test]
 fn at_one_request_a_second_many_names_follow_all_the_same() {
     if !can_make_namespaces() {
         return;
@@ -452,6 +281,41 @@ fn of_two_fleets_that_claim_one_name_the_first_has_it() {
         assert!(value.contains(",fleet=shop,"), "{value}: {batches:#?}");
     }
     shop.witness().assert_fenced();
+}
+
+#[test]
+fn of_two_fleets_of_several_nodes_neither_writes_the_others_name_whoever_leads() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let service = Service::start();
+    let shop = Published::prepare("shop", 2, Arc::clone(&service));
+    let mall = Published::prepare("mall", 3, service);
+    let records = format!("[{{zone: {ZONE}, name: {NAME}, ttl: 5s}}]");
+    // Both begin at once; which of them is first, the server says.
+    std::thread::scope(|scope| {
+        scope.spawn(|| shop.apply(&records));
+        scope.spawn(|| mall.apply(&records));
+    });
+    let (first, second) = wait_for("one of the fleets has the name", LEASE, || {
+        let owner = shop.service.dns.ownership(&shop.service.zone, NAME);
+        match owner.get("fleet").map(String::as_str) {
+            Some("shop") => Ok((&shop, &mall)),
+            Some("mall") => Ok((&mall, &shop)),
+            _ => Err(format!("{owner:?}")),
+        }
+    });
+    first.wait_published(&first.fleet.numbers());
+    let words = "belongs to the fleet";
+    second.wait_held_back(second.fleet.leader(), words);
+
+    // The next leader of the other fleet has a higher term than the owner, and is told the same.
+    let leader = second.fleet.leader();
+    second.fleet.kill_agent(leader);
+    let next = second.fleet.leader_among(&second.others(leader));
+    second.wait_held_back(next, words);
+    first.wait_published(&first.fleet.numbers());
+    first.witness().assert_fenced();
 }
 
 #[test]

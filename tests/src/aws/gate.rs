@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::http::{self, Message};
 
+/// How often a gate looks whether it is over.
+const TICK: Duration = Duration::from_millis(5);
+
 /// What becomes of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -84,6 +87,9 @@ impl Gate {
     /// When that is no address of this place.
     pub fn at(address: IpAddr, behind: SocketAddr) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a port");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener can be polled");
         let address = listener.local_addr().expect("a listener has an address");
         let state = State {
             fault: Fault::None,
@@ -98,12 +104,6 @@ impl Gate {
         });
         let accepting = shared.clone();
         let listening = std::thread::spawn(move || accept(&listener, &accepting));
-        let ending = shared.clone();
-        // Who drops the gate may be in another network than it is.
-        std::thread::spawn(move || {
-            ending.wait_over();
-            TcpStream::connect(address)
-        });
         Self {
             address,
             shared,
@@ -178,12 +178,6 @@ impl Shared {
         call.answered_after = Some(call.at.elapsed());
     }
 
-    fn wait_over(&self) {
-        let state = self.state();
-        let over = self.changed.wait_while(state, |state| !state.is_over);
-        drop(over.expect("no holder panics"));
-    }
-
     /// The fault of now; one that is [`Fault::Slow`] holds on to the caller. None when all is over.
     fn fault(&self) -> Option<Fault> {
         let mut state = self.state();
@@ -200,24 +194,34 @@ fn close_all(state: &mut State) {
     }
 }
 
+/// Lets in who comes, until all is over. It looks for that itself: the network that it is in may be gone by then, and with it
+/// every way to wake it.
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for connection in listener.incoming().flatten() {
+    loop {
+        let came = listener.accept();
         let mut state = shared.state();
         if state.is_over {
             return;
         }
-        if state.fault == Fault::Down {
-            continue;
+        match came {
+            Ok(_) if state.fault == Fault::Down => {}
+            Ok((connection, _)) => {
+                state.connections.extend(connection.try_clone());
+                drop(state);
+                let shared = shared.clone();
+                std::thread::spawn(move || serve(connection, &shared));
+            }
+            Err(_) => {
+                let waited = shared.changed.wait_timeout(state, TICK);
+                drop(waited.expect("no holder panics"));
+            }
         }
-        state.connections.extend(connection.try_clone());
-        drop(state);
-        let shared = shared.clone();
-        std::thread::spawn(move || serve(connection, &shared));
     }
 }
 
 /// Answers the calls of one connection until either side closes it. An error is the other side's closing.
 fn serve(mut connection: TcpStream, shared: &Shared) -> io::Result<()> {
+    connection.set_nonblocking(false)?;
     let mut requests = BufReader::new(connection.try_clone()?);
     while let Some(request) = Message::read(&mut requests)? {
         let body = String::from_utf8_lossy(&request.body).into_owned();

@@ -6,12 +6,14 @@
 //! - [`Gate`]: what stands between it and who asks, and fails as told.
 //! - [`Cloud`]: both, and the few words that most tests need.
 //! - [`Dns`]: Route53 behind a gate. [`Witness`]: who wrote there, and in which order.
+//! - [`InstanceMetadata`]: what machines are told of their addresses.
 //! - [`ManyInstances`]: more of them than moto can list in good time.
 
 mod cloud;
 mod gate;
 mod http;
 mod many;
+mod metadata;
 mod moto;
 mod route53;
 mod witness;
@@ -19,6 +21,7 @@ mod witness;
 pub use cloud::{Cloud, REGION};
 pub use gate::{Call, Fault, Gate};
 pub use many::ManyInstances;
+pub use metadata::InstanceMetadata;
 pub use moto::{KEY, Moto};
 pub use route53::{Dns, Set};
 pub use witness::{Batch, Changed, Passage, Witness};

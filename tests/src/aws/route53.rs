@@ -84,6 +84,38 @@ impl Dns {
         self.call("POST", &path, &body);
     }
 
+    /// Puts `after` in the place of the ownership record's value of a name, whatever that is, as another leader would.
+    ///
+    /// # Panics
+    /// When there is none, or it is refused.
+    pub fn rewrite_ownership(&self, zone: &str, name: &str, after: impl Fn(&str) -> String) {
+        let record = format!("_hafleet.{name}.");
+        let sets = self.sets(zone).into_iter();
+        let mut values = sets
+            .filter(|set| set.kind == "TXT" && set.name == record)
+            .flat_map(|set| set.values);
+        let before = values.next().expect("the name has an ownership record");
+        let before = before.replace("&quot;", "\"");
+        let change = |action: &str, value: &str| {
+            let value = value.replace('"', "&quot;");
+            format!(
+                "<Change><Action>{action}</Action><ResourceRecordSet><Name>{record}</Name><Type>TXT</Type><TTL>60</TTL>\
+                 <ResourceRecords><ResourceRecord><Value>{value}</Value></ResourceRecord></ResourceRecords>\
+                 </ResourceRecordSet></Change>"
+            )
+        };
+        let changes = change("DELETE", &before) + &change("CREATE", &after(&before));
+        let body = format!(
+            "<ChangeResourceRecordSetsRequest><ChangeBatch><Changes>{changes}</Changes></ChangeBatch>\
+             </ChangeResourceRecordSetsRequest>"
+        );
+        self.call(
+            "POST",
+            &format!("/2013-04-01/hostedzone/{zone}/rrset/"),
+            &body,
+        );
+    }
+
     /// All sets of a zone but those that every zone has.
     ///
     /// # Panics

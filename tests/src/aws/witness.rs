@@ -33,6 +33,8 @@ pub enum Passage {
 pub struct Batch {
     /// Where it came from.
     pub from: IpAddr,
+    /// When its answer had come.
+    pub answered: Instant,
     /// Whether it was applied. If not, nothing of it was.
     pub is_applied: bool,
     /// What it is about.
@@ -77,6 +79,7 @@ struct State {
     rate: Option<usize>,
     passed: VecDeque<Instant>,
     throttled: usize,
+    calls: usize,
     is_over: bool,
 }
 
@@ -94,6 +97,7 @@ impl Witness {
             rate: None,
             passed: VecDeque::new(),
             throttled: 0,
+            calls: 0,
             is_over: false,
         };
         let shared = Shared {
@@ -147,6 +151,17 @@ impl Witness {
     /// How many calls a second pass from now on; all others are answered with `Throttling`.
     pub fn set_rate(&self, rate: usize) {
         self.shared.state().rate = Some(rate);
+    }
+
+    /// How many calls came, of any kind.
+    pub fn calls(&self) -> usize {
+        self.shared.state().calls
+    }
+
+    /// The last batch that was applied.
+    pub fn last(&self) -> Option<Batch> {
+        let mut batches = self.batches().into_iter().rev();
+        batches.find(|batch| batch.is_applied)
     }
 
     /// How many calls were answered with `Throttling`.
@@ -204,6 +219,26 @@ impl Drop for Witness {
     fn drop(&mut self) {
         self.shared.state().is_over = true;
         self.shared.changed.notify_all();
+    }
+}
+
+impl Batch {
+    /// The leader that sent it and its term, as the ownership record says that it makes; none if it makes none.
+    pub fn writer(&self) -> Option<(u64, &str)> {
+        let makes = |change: &&Changed| change.kind == "TXT" && change.action != "DELETE";
+        let ownership = self.changes.iter().find(makes)?.values.first()?;
+        let term = word(ownership, "term").parse().ok()?;
+        Some((term, word(ownership, "leader")))
+    }
+
+    /// The addresses that it gives `name`; none if it leaves them as they are.
+    pub fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        let mut changes = self.changes.iter();
+        let made = changes.find(|change| {
+            change.kind == "A" && change.action != "DELETE" && change.name == name
+        })?;
+        let values = made.values.iter();
+        Some(values.filter_map(|value| value.parse().ok()).collect())
     }
 }
 
@@ -294,6 +329,7 @@ impl Shared {
         let answer = http::exchange(self.behind, request)?;
         batches.push(Batch {
             from,
+            answered: Instant::now(),
             is_applied: answer.first.contains(" 200 "),
             changes,
         });
@@ -331,6 +367,7 @@ fn serve(connection: &TcpStream, from: IpAddr, shared: &Shared) -> io::Result<()
     let mut requests = BufReader::new(connection.try_clone()?);
     let mut answers = connection.try_clone()?;
     while let Some(request) = Message::read(&mut requests)? {
+        shared.state().calls += 1;
         let is_batch = request.first.starts_with("POST ") && request.first.contains("/rrset");
         if is_batch {
             shared.hold(from, Passage::BatchesHeld);

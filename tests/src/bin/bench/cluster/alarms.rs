@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hafleet_tests::published::NAME;
 use hafleet_tests::starve::{Busy, Starved};
 
 use crate::dns::published::Published;
@@ -32,8 +33,8 @@ pub(super) fn measure(seconds: u32) -> Vec<Figure> {
     };
     published.settle();
     let (starved, how) = {
-        let agents = published.fleet.numbers().into_iter();
-        let agents = agents.map(|number| published.fleet.node(number).agent_process());
+        let agents = published.inner.fleet.numbers().into_iter();
+        let agents = agents.map(|number| published.inner.fleet.node(number).agent_process());
         let starved = Starved::limit(agents.collect(), SHARE_PERCENT);
         (watch(&published, "agents starved", half), starved.how())
     };
@@ -53,8 +54,8 @@ pub(super) fn measure(seconds: u32) -> Vec<Figure> {
 /// Looks at `published` for so long. What counts is what happened until all was well again.
 fn watch(published: &Published, what: &str, time: Duration) -> (Seen, usize) {
     let changes = || {
-        let batches = published.witness.batches().into_iter();
-        let of_nodes = batches.filter(|batch| batch.is_accepted && batch.addresses.is_some());
+        let batches = published.inner.witness().batches().into_iter();
+        let of_nodes = batches.filter(|batch| batch.is_applied && batch.addresses(NAME).is_some());
         of_nodes.count()
     };
     let before = changes();
@@ -76,8 +77,8 @@ fn step(seconds: u64) -> u32 {
 
 impl Seen {
     fn look(&mut self, published: &Published) {
-        let numbers = published.fleet.numbers().into_iter();
-        let statuses = numbers.filter_map(|number| published.fleet.status_of(number).ok());
+        let numbers = published.inner.fleet.numbers().into_iter();
+        let statuses = numbers.filter_map(|number| published.inner.fleet.status_of(number).ok());
         for status in statuses {
             self.looks += 1;
             let leadership = status.leadership.unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn measure(followers: u32, leaders: u32, haproxies: u32) -> Vec<Figur
         &|n| machine(&published, published.followers()[n % 2]),
     );
     let leader = of("machine of the leader, gone", leaders, &|_| {
-        machine(&published, published.fleet.leader())
+        machine(&published, published.inner.fleet.leader())
     });
     let haproxy = of("HAProxy killed", haproxies, &|n| {
         haproxy(&published, n % 3 + 1)
@@ -39,19 +39,15 @@ pub(super) fn measure(followers: u32, leaders: u32, haproxies: u32) -> Vec<Figur
 /// The machine of node `number` is gone, without a word to anybody, until the change was seen.
 fn machine(published: &Published, number: usize) -> Duration {
     let begun = Instant::now();
-    published.fleet.cut_off(number);
-    let changed = published
-        .witness
-        .wait_without(published.address(number), begun);
-    published.fleet.rejoin(number);
+    published.inner.fleet.cut_off(number);
+    let changed = published.wait_without(number, begun);
+    published.inner.fleet.rejoin(number);
     changed.duration_since(begun)
 }
 
 fn haproxy(published: &Published, number: usize) -> Duration {
     let begun = published.break_haproxy(number);
-    let changed = published
-        .witness
-        .wait_without(published.address(number), begun);
+    let changed = published.wait_without(number, begun);
     published.mend_haproxy(number);
     changed.duration_since(begun)
 }

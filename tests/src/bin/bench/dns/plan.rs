@@ -53,7 +53,8 @@ fn planned(
     nodes: &BTreeMap<NodeId, NodeEvidence>,
     zone: &[RecordSet],
 ) -> Vec<Vec<NameChanges>> {
-    let highest = plan::highest(&own.fleet, zone).expect("the fleet owns names");
+    let highest =
+        plan::highest(|found| found.fleet == own.fleet, zone).expect("the fleet owns names");
     let before = nodes.keys().cloned().collect();
     let mut changes = Vec::new();
     for name in names {
@@ -67,7 +68,10 @@ fn planned(
             changes.push(plan::fenced(&name, &present, difference, &next));
         }
     }
-    assert_eq!(plan::owned(&own.fleet, zone).len(), names.len());
+    assert_eq!(
+        plan::owned(|found| found.fleet == own.fleet, zone).len(),
+        names.len()
+    );
     let (batches, refused) = plan::batches(changes, LIMITS.0, LIMITS.1);
     assert_eq!(refused, []);
     batches
@@ -90,6 +94,7 @@ fn own() -> Ownership {
         leader: id(1),
         sequence: 3,
         nonce: 0,
+        authority: None,
     }
 }
 
