@@ -46,6 +46,10 @@ bench: test-deps ## measure; ONLY=fleet, node, discovery, dns or cluster for one
 	$(CARGO) build --release -p hafleet-cli -p hafleet-tests
 	HAFLEET_BIN=$(abspath $(TARGET_DIR))/release/hafleet $(abspath $(TARGET_DIR))/release/bench $(if $(ONLY),--only $(ONLY))
 
+.PHONY: simulate
+simulate: build-deps ## whole fleets under faults, by seed: SEEDS=100000 of them, FROM=0; ends with a line that counts them
+	$(CARGO) run --quiet --release -p hafleet-simulation --bin simulate -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),0)
+
 .PHONY: fuzz
 fuzz: ## give the parsers random input, each for SECONDS=60; needs a nightly toolchain
 	@scripts/run-fuzz $(or $(SECONDS),60)

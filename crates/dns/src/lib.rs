@@ -7,7 +7,7 @@
 //!
 //! All impure work is done by a [`Publisher`], over the [`Provider`] of each zone. Who drives it does, in a loop:
 //!
-//! 1. make one when the node begins to lead, over [`zones::Providers`], and drop it when it leads no more;
+//! 1. make one when the node begins to lead, over `zones::Providers`, and drop it when it leads no more;
 //! 2. gather a [`Scene`]: the [`Claimant`](lease::Claimant), the evidence of each node ([`service::NodeEvidence`]; [`probe`]
 //!    makes the leader's own part of it), and the spec's `dns`;
 //! 3. [`Publisher::round`]; look at the [`Round`](publisher::Round): a [`rival`](publisher::Round::rival) means that this
@@ -29,10 +29,13 @@ pub mod probe;
 pub mod provider;
 pub mod publisher;
 pub mod record;
+#[cfg(feature = "providers")]
 pub mod rfc2136;
+#[cfg(feature = "providers")]
 pub mod route53;
 pub mod service;
 pub mod wanted;
+#[cfg(feature = "providers")]
 pub mod zones;
 
 pub use budget::Budget;

@@ -195,7 +195,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// A revision enters the line by its stamp. If it was a conflict, the rest of it is here and is one no longer.
+    /// A revision enters the line by its stamp. If it was a conflict, the rest of it is here and is one no longer; and so
+    /// if it is in the line already, put there by a change that failed as far as was known, and came down all the same.
     fn put_between(&mut self, stamp: Stamp) -> Result<(), Failure> {
         let (kind, term, sequence) = line_key(self.kind, stamp.revision);
         let digest = digest_text(stamp.digest);
@@ -205,9 +206,15 @@ impl<'t> Tables<'t> {
         let conflict = removed
             .map(|conflict| serde_json::from_str::<Conflict>(conflict.value()))
             .transpose()?;
+        let there = self.line.get((kind, term, sequence))?;
+        let there = there
+            .map(|record| serde_json::from_str::<LineRecord>(record.value()))
+            .transpose()?;
+        let there = there.filter(|record| record.stamp == stamp);
+        let header = conflict.map(|conflict| conflict.header);
         self.put_line(&LineRecord {
             stamp,
-            header: conflict.map(|conflict| conflict.header),
+            header: header.or_else(|| there.and_then(|record| record.header)),
         })
     }
 

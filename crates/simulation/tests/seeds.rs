@@ -1,0 +1,73 @@
+//! Some thousands of seeds, and those that once broke an invariant.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use hafleet_simulation::plan::Plan;
+use hafleet_simulation::{explain, run};
+
+/// So many seeds in each run of the tests; `make simulate` runs as many as wanted.
+const SEEDS: u64 = 1_500;
+
+/// Seeds that broke an invariant once, and how.
+const KEPT: &[(u64, &str)] = &[
+    (
+        3647,
+        "a revision came down in a write that a full disk had failed; as part of a later one's ancestry it lost its header",
+    ),
+    (63, "the same, and the first to be found"),
+];
+
+fn check(seed: u64) -> Option<String> {
+    let plan = Plan::of(seed);
+    let violation = run(&plan, false).violation?;
+    Some(explain(&plan, &violation))
+}
+
+#[test]
+fn no_invariant_is_broken_whatever_befalls_a_fleet() {
+    let next = AtomicU64::new(0);
+    let failed = Mutex::new(None);
+    let threads = thread::available_parallelism().unwrap().get();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failed.lock().unwrap().is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= SEEDS {
+                        return;
+                    }
+                    if let Some(explanation) = check(seed) {
+                        *failed.lock().unwrap() = Some(explanation);
+                    }
+                }
+            });
+        }
+    });
+    if let Some(explanation) = failed.into_inner().unwrap() {
+        panic!("{explanation}");
+    }
+}
+
+#[test]
+fn seeds_that_broke_an_invariant_once_do_so_no_more() {
+    for (seed, story) in KEPT {
+        if let Some(explanation) = check(*seed) {
+            panic!("again ({story}):\n{explanation}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_simulation() {
+    // The last has the real store.
+    for seed in [1, 17, 42, 63] {
+        let plan = Plan::of(seed);
+        let (first, second) = (run(&plan, true), run(&plan, true));
+        assert_eq!(first, second, "seed {seed}");
+        assert!(first.events > 500 && !first.trace.is_empty(), "seed {seed}");
+        let quiet = run(&plan, false);
+        assert_eq!(quiet.digest, first.digest, "telling changes nothing");
+    }
+}
