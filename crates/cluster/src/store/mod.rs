@@ -12,6 +12,7 @@ mod members;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -59,7 +60,7 @@ pub enum StoreError {
     },
     /// Not a store, or a damaged one.
     #[error(
-        "{path} is damaged or not hafleet's ({reason}): move it away and start again; the fleet's documents come back from the other nodes"
+        "{path} is damaged or not hafleet's ({reason}): move it away (mv {path} {path}.damaged) and start the agent again; the fleet's documents come back from the other nodes, and HAProxy serves on meanwhile"
     )]
     Damaged {
         /// The file.
@@ -358,6 +359,8 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
+/// Opens the file, and reads all of it: each page has a checksum, which redb by itself looks at only after a crash. What
+/// is damaged is refused here rather than believed later.
 fn open_database(path: &Path) -> Result<Database, StoreError> {
     let file = OpenOptions::new()
         .read(true)
@@ -370,9 +373,25 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
         path: path.to_owned(),
         source,
     })?;
-    Builder::new()
-        .create_file(file)
-        .map_err(|error| refused(error, path))
+    // redb reads lengths and offsets before it compares checksums, and panics at some that make no sense.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let mut database = Builder::new().create_file(file)?;
+        let is_whole = database.check_integrity()?;
+        Ok((database, is_whole))
+    }));
+    match opened {
+        Ok(Ok((database, is_whole))) => {
+            if !is_whole {
+                tracing::warn!(path = %path.display(), "some of the store was damaged; it is as it was before that was written");
+            }
+            Ok(database)
+        }
+        Ok(Err(error)) => Err(refused(error, path)),
+        Err(_) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "its structure makes no sense".to_owned(),
+        }),
+    }
 }
 
 fn refused(error: DatabaseError, path: &Path) -> StoreError {
@@ -380,9 +399,7 @@ fn refused(error: DatabaseError, path: &Path) -> StoreError {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
             path: path.to_owned(),
         },
-        DatabaseError::Storage(redb::StorageError::Io(source))
-            if source.kind() != io::ErrorKind::InvalidData =>
-        {
+        DatabaseError::Storage(redb::StorageError::Io(source)) if !is_of_content(&source) => {
             StoreError::File {
                 path: path.to_owned(),
                 source,
@@ -393,6 +410,14 @@ fn refused(error: DatabaseError, path: &Path) -> StoreError {
             reason: other.to_string(),
         },
     }
+}
+
+/// Whether an error says that the file is not what was written, and not that it cannot be read.
+fn is_of_content(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
+    )
 }
 
 #[cfg(test)]

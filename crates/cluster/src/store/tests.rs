@@ -1,6 +1,8 @@
 use std::fs;
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 
@@ -186,6 +188,58 @@ fn a_file_that_is_no_store_is_refused_with_a_remedy() {
     }
     let error = Store::open(directory.path().join("nowhere/state.redb")).unwrap_err();
     assert!(matches!(error, StoreError::File { .. }), "{error}");
+}
+
+/// Whatever becomes of the file, what is read of it is what was written, if anything is.
+#[test]
+fn a_damaged_store_is_refused_or_true() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let bodies: Vec<_> = (0..20_u64)
+        .map(|number| format!("body {number} ").repeat(400))
+        .collect();
+    {
+        let store = Store::open(&path).unwrap();
+        store.begin_generation(&node("a"), 0).unwrap();
+        for (number, body) in bodies.iter().enumerate() {
+            let document = document(1, number as u64 + 1, body);
+            store.change(DocumentKind::Spec, &put(&document)).unwrap();
+        }
+    }
+    let whole = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for seed in 0..120 {
+        fs::write(&path, damage(whole.clone(), seed)).unwrap();
+        let store = match Store::open(&path) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+                refused += 1;
+                continue;
+            }
+        };
+        for record in store.line(DocumentKind::Spec).unwrap() {
+            let body = store.body(DocumentKind::Spec, record.stamp).unwrap();
+            let body = body.expect("a record has its body");
+            assert!(bodies.contains(&body), "seed {seed}");
+            assert_eq!(Digest::of(body.as_bytes()), record.stamp.digest);
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// Cuts the end off, or flips some bits, as `seed` says.
+fn damage(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
+    let mut random = StdRng::seed_from_u64(seed);
+    if seed.is_multiple_of(4) {
+        bytes.truncate(random.random_range(0..bytes.len()));
+        return bytes;
+    }
+    for _ in 0..1 << random.random_range(0..12) {
+        let place = random.random_range(0..bytes.len());
+        bytes[place] ^= 1 << random.random_range(0..8);
+    }
+    bytes
 }
 
 #[test]
