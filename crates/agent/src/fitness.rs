@@ -1,4 +1,5 @@
-//! Whether this node can do what only a leader does: publish in DNS, and ask EC2.
+//! Whether this node can do what only a leader does: publish in DNS, ask EC2, write what is new to its disk, and tell a
+//! valid certificate from one that has expired.
 //!
 //! A node without credentials for AWS, or without a way there, leads as well as any other until there is something to ask.
 //! Then it yields, by saying that it is unfit, to one that may be able to. It does so only while there is such a one: a leader
@@ -7,10 +8,14 @@
 mod rule;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hafleet_cluster::{Cluster, Liveness, Role, View};
+use hafleet_identity::Credentials;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
@@ -23,6 +28,9 @@ pub(crate) const PACE: Pace = Pace {
     first_pause: std::time::Duration::from_secs(1),
     longest_pause: std::time::Duration::from_secs(5),
 };
+
+/// The room that a leader finds on its disk: for a configuration to check, and for what the store grows by.
+const ROOM_BYTES: usize = 64 * 1024;
 
 /// Where the leader's jobs say what they cannot do. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -51,15 +59,19 @@ pub(crate) struct FitnessLoop {
     cluster: Cluster,
     view: watch::Receiver<Arc<View>>,
     inabilities: watch::Receiver<BTreeMap<Job, Inability>>,
+    fitness: Fitness,
+    machine: Machine,
     rule: Rule,
     published: Option<String>,
 }
 
 impl FitnessLoop {
-    pub(crate) fn new(cluster: Cluster, fitness: &Fitness) -> Self {
+    pub(crate) fn new(cluster: Cluster, fitness: &Fitness, machine: Machine) -> Self {
         Self {
             view: cluster.view(),
             inabilities: fitness.inabilities.subscribe(),
+            fitness: fitness.clone(),
+            machine,
             cluster,
             rule: Rule::default(),
             published: None,
@@ -78,6 +90,39 @@ fn standing(view: &View) -> rule::Standing {
     }
 }
 
+/// What a leader needs of its machine.
+pub(crate) struct Machine {
+    /// Where the agent's files are.
+    pub(crate) data: PathBuf,
+    /// This node's own.
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+impl Machine {
+    /// Why there is no room for its files, found out by taking some. A write that fails says it too late: somebody's
+    /// write was refused then.
+    fn no_room(&self) -> Option<Inability> {
+        let taken =
+            tempfile::tempfile_in(&self.data).and_then(|mut file| file.write_all(&[0; ROOM_BYTES]));
+        let reason = taken.err()?;
+        Some(Inability::Refused(format!(
+            "nothing can be written in {}: {reason}",
+            self.data.display()
+        )))
+    }
+
+    /// Why others are refused by the time that it is here: by a clock that is wrong, for whoever's certificate is good.
+    fn out_of_time(&self, now: Timestamp) -> Option<Inability> {
+        let facts = self.credentials.facts();
+        (now < facts.not_before || now > facts.not_after).then(|| {
+            Inability::Refused(format!(
+                "by the clock of this machine, which shows {now}, its own certificate is not valid: it is from {} to {}",
+                facts.not_before, facts.not_after
+            ))
+        })
+    }
+}
+
 #[async_trait]
 impl Reconcile for FitnessLoop {
     const NAME: &'static str = "fitness";
@@ -90,8 +135,15 @@ impl Reconcile for FitnessLoop {
         }
     }
 
-    async fn reconcile(&mut self, _: Activation) -> Outcome {
+    async fn reconcile(&mut self, activation: Activation) -> Outcome {
         let standing = standing(&self.view.borrow_and_update());
+        if activation == Activation::Timer || !standing.leads {
+            let machine = standing.leads.then_some(&self.machine);
+            let full = machine.and_then(Machine::no_room);
+            self.fitness.tell(Job::Storage, full);
+            let out_of_time = machine.and_then(|machine| machine.out_of_time(Timestamp::now()));
+            self.fitness.tell(Job::Identity, out_of_time);
+        }
         let inabilities = self.inabilities.borrow_and_update().clone();
         let now = tokio::time::Instant::now();
         let unfit = self.rule.decide(now, standing, &inabilities);
@@ -112,3 +164,6 @@ impl Reconcile for FitnessLoop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

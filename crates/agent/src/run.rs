@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
-use crate::fitness::{self, Fitness, FitnessLoop};
+use crate::fitness::{self, Fitness, FitnessLoop, Machine};
 use crate::fleet::AgentFleet;
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
@@ -217,7 +217,11 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let addresses = AddressesLoop::new(addresses, known, cluster.clone());
     let addresses = reconcile::run(addresses, publication::ADDRESSES_PACE, stop.clone());
     let mut addresses = tokio::spawn(addresses);
-    let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness);
+    let machine = Machine {
+        data: config.data_dir.clone(),
+        credentials: Arc::clone(&credentials),
+    };
+    let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
     let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
     let mut publication = tokio::spawn(publish(&config, &fleet, &credentials, stop.clone()));
     let incoming = Incoming::new(listener, &credentials)

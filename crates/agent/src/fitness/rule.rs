@@ -24,12 +24,16 @@ pub(crate) enum Job {
     Publication,
     /// Servers in EC2.
     Discovery,
+    /// What is written is checked and stored.
+    Storage,
+    /// Who calls is told from who may not any more.
+    Identity,
 }
 
 /// Why a job cannot be done here. The words are for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inability {
-    /// Credentials are missing, or do not suffice.
+    /// Credentials are missing or do not suffice, or the machine refuses it.
     Refused(String),
     /// Nobody answers.
     Unreachable(String),
