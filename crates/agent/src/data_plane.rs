@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::composer::{Composer, Fault};
+use crate::compute::compute;
 use crate::endpoints::Found;
 use crate::overrides::wait_until;
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
@@ -121,7 +122,7 @@ impl DataPlaneLoop {
     /// None when the endpoints were refused, and it should be tried with the ones before them.
     async fn try_bring(&mut self, document: &Document) -> Option<Outcome> {
         let revision = document.revision();
-        if let Err(Fault(reason)) = self.composer.compose(document) {
+        if let Err(Fault(reason)) = compute(|| self.composer.compose(document)) {
             return Some(self.refuse(revision, &reason));
         }
         if self.state.running() != Some(revision) {

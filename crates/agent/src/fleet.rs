@@ -34,6 +34,7 @@ use tokio_stream::wrappers::WatchStream;
 use crate::audit::AuditLog;
 use crate::candidate::Candidate;
 use crate::certificates::CertificateKeeper;
+use crate::compute::compute;
 use crate::data_plane::LastSeen;
 use crate::discovery::Board;
 use crate::endpoints::EndpointsKeeper;
@@ -206,7 +207,7 @@ impl AgentFleet {
         self.certificates.bring().map_err(Failure::Internal)?;
         let found = self.endpoints.newest().found;
         let overrides = ServerOverrides::from(&self.overrides.holding());
-        Candidate::read(spec, &self.inspector, &found.endpoints, &overrides)
+        compute(|| Candidate::read(spec, &self.inspector, &found.endpoints, &overrides))
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.

@@ -21,6 +21,7 @@ mod audit;
 mod candidate;
 mod certificates;
 mod composer;
+mod compute;
 pub mod config;
 mod data_plane;
 mod discovery;

@@ -48,6 +48,13 @@ impl From<tonic::Status> for AskError {
     }
 }
 
+/// How fast a body travels at least, on a path that is slow or between machines that are busy.
+const BYTES_PER_SECOND: u32 = 1024 * 1024;
+
+fn travel_time(bytes: usize) -> Duration {
+    Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX)) / BYTES_PER_SECOND
+}
+
 /// A peer, and how long it may take to answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
@@ -105,7 +112,7 @@ impl Peer {
         Ok(heads)
     }
 
-    /// Hands over a revision.
+    /// Hands over a revision. One with a large body may take longer, as it does on the way.
     pub(crate) async fn store(
         &mut self,
         term: Term,
@@ -117,7 +124,8 @@ impl Peer {
             document: Some(wire::document_message(document)),
             ancestry: wire::ancestry_message(ancestry),
         };
-        let reply = within(self.deadline, self.client.store_document(request)).await?;
+        let deadline = self.deadline + travel_time(document.body().len());
+        let reply = within(deadline, self.client.store_document(request)).await?;
         Ok(match reply.outcome() {
             proto::Outcome::Stored => PushOutcome::Stored,
             proto::Outcome::NeedsAncestry => PushOutcome::NeedsAncestry,
