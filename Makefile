@@ -14,7 +14,9 @@ HAFLEET := $(abspath $(TARGET_DIR))/$(PROFILE_DIR)/hafleet
 # etcd's client compiles its protocol when it is built.
 BUILD_PROGRAMS := cc:gcc protoc:protobuf-compiler /usr/include/google/protobuf/descriptor.proto:libprotobuf-dev
 RUN_PROGRAMS := $(BUILD_PROGRAMS) haproxy:haproxy iptables:iptables nft:nftables ip:iproute2
-TEST_PROGRAMS := $(RUN_PROGRAMS) etcd:etcd-server dockerd:docker.io openssl:openssl curl:curl python3:python3 knotd:knot
+# The library that gives a process a wall clock of its own, where Debian and Ubuntu have it.
+FAKETIME := /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1:libfaketime
+TEST_PROGRAMS := $(RUN_PROGRAMS) $(FAKETIME) etcd:etcd-server dockerd:docker.io openssl:openssl curl:curl python3:python3 knotd:knot
 
 .PHONY: help
 help: ## list these commands
@@ -49,6 +51,19 @@ bench: test-deps ## measure; ONLY=fleet, node, discovery, dns or cluster for one
 .PHONY: simulate
 simulate: build-deps ## whole fleets under faults, by seed: SEEDS=100000 of them, FROM=0; ends with a line that counts them
 	$(CARGO) run --quiet --release -p hafleet-simulation --bin simulate -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),0)
+
+.PHONY: soak
+soak: test-deps build ## break a fleet at random for FOR=10m; SEED=n for the same faults again, NODES=5
+	$(CARGO) build --profile $(PROFILE) -p hafleet-tests --bin soak
+	HAFLEET_BIN=$(HAFLEET) $(abspath $(TARGET_DIR))/$(PROFILE_DIR)/soak $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))
+
+.PHONY: upgrade-test
+upgrade-test: test-deps build ## replace the agents of revision FROM=… one by one by those of this one, under load
+	HAFLEET_BIN=$(HAFLEET) scripts/test-upgrade $(FROM)
+
+.PHONY: apply-test
+apply-test: test-deps build ## apply one spec after the other, COUNT=1000 in a row, under load
+	HAFLEET_BIN=$(HAFLEET) HAFLEET_APPLIES=$(or $(COUNT),1000) $(CARGO) test -p hafleet-tests --test trials -- --exact --nocapture applies_in_a_row
 
 .PHONY: fuzz
 fuzz: ## give the parsers random input, each for SECONDS=60; needs a nightly toolchain

@@ -10,7 +10,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::deadline::{wait_for, wait_until};
-use crate::machine::hafleet;
 use crate::namespace::Namespace;
 use crate::process::Process;
 
@@ -20,6 +19,8 @@ pub const PORT: u16 = 7440;
 /// What an agent is told in its file and its environment.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Its program.
+    pub program: PathBuf,
     /// Its node id.
     pub id: String,
     /// Its fleet.
@@ -68,7 +69,7 @@ impl Settings {
              [haproxy]\ncertificate_dir = {:?}\nruntime_dir = {:?}\n{}\n\n\
              [log]\nformat = \"text\"\nfilter = \"info\"\n\n{}\n",
             quoted.join(", "),
-            home.join("data"),
+            self.data(),
             identity.join("ca.pem"),
             identity.join("cert.pem"),
             identity.join("key.pem"),
@@ -81,9 +82,14 @@ impl Settings {
         fs::write(self.file(), text).expect("the agent's file");
     }
 
+    /// Where its store is, and all else that it must not forget.
+    pub fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
     /// The command that starts it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(hafleet());
+        let mut command = Command::new(&self.program);
         command
             .arg("agent")
             .arg("--config")

@@ -42,6 +42,11 @@ impl Authority {
         self.issue(id, &["--node", id, "--address", &address.to_string()])
     }
 
+    /// Issues another identity to the node `id`, at another address, and returns its directory, which is called `name`.
+    pub fn twin(&self, name: &str, id: &str, address: Ipv4Addr) -> PathBuf {
+        self.issue(name, &["--node", id, "--address", &address.to_string()])
+    }
+
     /// Issues an identity to a person and returns its directory.
     pub fn person(&self, name: &str, role: &str) -> PathBuf {
         self.issue(name, &["--person", name, "--role", role])

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::namespace::{Namespace, ip};
 
-/// The name of the device in each namespace.
-const DEVICE: &str = "far0";
+/// What the names of the devices begin with; a number of its own for each path follows.
+const DEVICE: &str = "far";
 /// Packets that may wait in a device until they are read.
 const QUEUE: &str = "10000";
 /// How often a path without traffic looks whether it was dropped.
@@ -44,7 +44,29 @@ impl DelayedPath {
         other: (&Namespace, &[Ipv4Addr]),
         delay: Duration,
     ) -> Self {
-        let [one, other] = [one, other].map(|(namespace, addresses)| device(namespace, addresses));
+        let name = new_name();
+        let ends = [one, other].map(|(namespace, addresses)| device(namespace, &name, addresses));
+        Self::carrying(ends, delay)
+    }
+
+    /// What two namespaces, each with its address, send each other by whatever way they have, takes this path instead until
+    /// it is dropped: `delay` in either direction. Connections stay as they are.
+    pub fn detour(
+        one: (&Namespace, Ipv4Addr),
+        other: (&Namespace, Ipv4Addr),
+        delay: Duration,
+    ) -> Self {
+        let name = new_name();
+        let ends = [one.0, other.0].map(|namespace| device(namespace, &name, &[]));
+        for ((namespace, own), to) in [(one, other.1), (other, one.1)] {
+            let (to, own) = (format!("{to}/32"), own.to_string());
+            let route = ["route", "add", &to, "dev", &name, "src", &own];
+            ip(&[&["-n", namespace.name()][..], &route].concat());
+        }
+        Self::carrying(ends, delay)
+    }
+
+    fn carrying([one, other]: [Arc<SyncDevice>; 2], delay: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let carriers = [(&one, &other), (&other, &one)].map(|(from, to)| {
             let (from, to, stop) = (Arc::clone(from), Arc::clone(to), Arc::clone(&stop));
@@ -66,8 +88,13 @@ impl Drop for DelayedPath {
     }
 }
 
-fn device(namespace: &Namespace, addresses: &[Ipv4Addr]) -> Arc<SyncDevice> {
-    let device = namespace.run(|| DeviceBuilder::new().name(DEVICE).mtu(MTU).build_sync());
+fn new_name() -> String {
+    static PATHS: AtomicU32 = AtomicU32::new(0);
+    format!("{DEVICE}{}", PATHS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn device(namespace: &Namespace, called: &str, addresses: &[Ipv4Addr]) -> Arc<SyncDevice> {
+    let device = namespace.run(|| DeviceBuilder::new().name(called).mtu(MTU).build_sync());
     let device = device.unwrap_or_else(|error| panic!("a tun device: {error}"));
     device
         .set_nonblocking(true)
@@ -75,9 +102,9 @@ fn device(namespace: &Namespace, addresses: &[Ipv4Addr]) -> Arc<SyncDevice> {
     let name = namespace.name();
     for address in addresses {
         let address = format!("{address}/24");
-        ip(&["-n", name, "address", "add", &address, "dev", DEVICE]);
+        ip(&["-n", name, "address", "add", &address, "dev", called]);
     }
-    ip(&["-n", name, "link", "set", DEVICE, "txqueuelen", QUEUE, "up"]);
+    ip(&["-n", name, "link", "set", called, "txqueuelen", QUEUE, "up"]);
     Arc::new(device)
 }
 

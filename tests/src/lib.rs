@@ -6,7 +6,9 @@
 //!
 //! - [`machine`]: what a test needs of the machine, and what it says when that is missing.
 //! - [`namespace`], [`network`] and [`delay`]: namespaces, the switch between them, cuts, and paths that take time.
-//! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and the faults.
+//! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and what can be done to it.
+//! - [`disk`] and [`clock`]: those of one agent, which can fail.
+//! - [`fault`] and [`trial`]: what is broken on purpose, and what has to hold all the same.
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
 //! - [`certificate`]: certificates of the traffic, and what clients are shown.
 //! - [`starve`]: processes that get little of the processor, and programs that keep it busy.
@@ -37,11 +39,14 @@ pub mod aws;
 pub mod backend;
 pub mod certificate;
 pub mod client;
+pub mod clock;
 pub mod deadline;
 pub mod delay;
 pub mod demo;
+pub mod disk;
 pub mod docker;
 pub mod etcd;
+pub mod fault;
 pub mod fleet;
 pub mod kept;
 pub mod knot;
@@ -58,10 +63,13 @@ pub mod scratch;
 pub mod spec;
 pub mod starve;
 pub mod stranger;
+pub mod trial;
 
 pub use client::{Client, Finished};
 pub use deadline::{lasting, wait_for, wait_until, while_it_lasts};
+pub use fault::Fault;
 pub use fleet::Fleet;
 pub use machine::can_make_namespaces;
 pub use namespace::Namespace;
 pub use node::Node;
+pub use trial::Trial;

@@ -54,6 +54,24 @@ pub fn hafleet() -> PathBuf {
     })
 }
 
+/// The `hafleet` program of an earlier version: `HAFLEET_PREVIOUS`, which `make upgrade-test FROM=REVISION` builds. None
+/// where there is none, and then this version has to do for its own predecessor.
+///
+/// # Panics
+/// When it is not where it was said to be.
+pub fn previous_hafleet() -> Option<PathBuf> {
+    let Some(path) = env::var_os("HAFLEET_PREVIOUS").map(PathBuf::from) else {
+        eprintln!("HAFLEET_PREVIOUS is not set: this program is replaced by itself");
+        return None;
+    };
+    let place = path.display();
+    assert!(
+        path.is_file(),
+        "HAFLEET_PREVIOUS is {place}, and no file is there"
+    );
+    Some(path)
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,7 @@
 //! The switch between namespaces, and cuts in it.
 //!
-//! A cut drops what two addresses send each other, in both directions and without a word, as a failed network does:
-//! neither side sees a link go down or a connection refused.
+//! A cut drops what two addresses send each other, without a word, as a failed network does: neither side sees a link go
+//! down or a connection refused. It is of both directions or of one; a lossy path drops some of the packets.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -16,7 +16,9 @@ const RULES: &str = "table bridge cuts {
     chain between {
         type filter hook forward priority 0; policy accept;
         ip saddr . ip daddr @pairs drop
+        jump lossy
     }
+    chain lossy { }
 }";
 
 /// A switch in a namespace of its own.
@@ -76,16 +78,46 @@ impl Network {
 
     /// Nothing passes between `one` and `other` from now on.
     pub fn cut(&self, one: Ipv4Addr, other: Ipv4Addr) {
-        self.change("add", one, other);
+        self.change("add", &[(one, other), (other, one)]);
     }
 
     /// All passes again.
     pub fn heal(&self, one: Ipv4Addr, other: Ipv4Addr) {
-        self.change("delete", one, other);
+        self.change("delete", &[(one, other), (other, one)]);
     }
 
-    fn change(&self, verb: &str, one: Ipv4Addr, other: Ipv4Addr) {
-        let pairs = format!("{{ {one} . {other}, {other} . {one} }}");
+    /// What `from` sends to `to` is dropped from now on; what comes back is not.
+    pub fn cut_one_way(&self, from: Ipv4Addr, to: Ipv4Addr) {
+        self.change("add", &[(from, to)]);
+    }
+
+    /// Undoes [`Network::cut_one_way`].
+    pub fn heal_one_way(&self, from: Ipv4Addr, to: Ipv4Addr) {
+        self.change("delete", &[(from, to)]);
+    }
+
+    /// Of the packets between `one` and `other`, `percent` in a hundred are dropped from now on, whichever they are.
+    pub fn lose(&self, one: Ipv4Addr, other: Ipv4Addr, percent: u8) {
+        for (from, to) in [(one, other), (other, one)] {
+            let rule = format!(
+                "add rule bridge cuts lossy ip saddr {from} ip daddr {to} numgen random mod 100 < {percent} drop"
+            );
+            self.switch.output(Command::new("nft").arg(rule));
+        }
+    }
+
+    /// No packet is lost by chance any more.
+    pub fn lose_nothing(&self) {
+        let flush = ["flush", "chain", "bridge", "cuts", "lossy"];
+        self.switch.output(Command::new("nft").args(flush));
+    }
+
+    fn change(&self, verb: &str, ways: &[(Ipv4Addr, Ipv4Addr)]) {
+        let ways: Vec<_> = ways
+            .iter()
+            .map(|(from, to)| format!("{from} . {to}"))
+            .collect();
+        let pairs = format!("{{ {} }}", ways.join(", "));
         self.switch
             .output(Command::new("nft").args([verb, "element", "bridge", "cuts", "pairs", &pairs]));
     }

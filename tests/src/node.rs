@@ -1,11 +1,12 @@
 //! One node of a fleet under test: a namespace with an agent and its HAProxy in it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::agent::{Agent, PORT, Settings, log_tail};
-use crate::deadline::wait_for;
+use crate::deadline::{wait_for, wait_until};
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::spec::TRAFFIC_PORT;
@@ -15,6 +16,7 @@ use crate::spec::TRAFFIC_PORT;
 pub struct Node {
     settings: Settings,
     agent: Mutex<Option<Agent>>,
+    has_no_seeds: AtomicBool,
     namespace: Namespace,
 }
 
@@ -24,6 +26,7 @@ impl Node {
         Self {
             settings,
             agent: Mutex::new(None),
+            has_no_seeds: AtomicBool::new(false),
             namespace,
         }
     }
@@ -63,9 +66,23 @@ impl Node {
         (self.address(), TRAFFIC_PORT).into()
     }
 
+    /// Whether its agent is told seeds from its next start on.
+    pub fn tell_seeds(&self, told: bool) {
+        self.has_no_seeds.store(!told, Ordering::Relaxed);
+    }
+
     /// Starts its agent.
     pub fn start_agent(&self) {
-        let started = Agent::start(&self.namespace, &self.settings);
+        let mut settings = self.settings.clone();
+        if self.has_no_seeds.load(Ordering::Relaxed) {
+            settings.seeds.clear();
+        }
+        self.start_agent_as(&settings);
+    }
+
+    /// Starts its agent with other settings than its own.
+    pub fn start_agent_as(&self, settings: &Settings) {
+        let started = Agent::start(&self.namespace, settings);
         *self.agent() = Some(started);
     }
 
@@ -106,6 +123,17 @@ impl Node {
         self.agent()
             .as_mut()
             .is_some_and(|agent| agent.ended().is_none())
+    }
+
+    /// Waits until its agent has ended by itself, and returns what it said last.
+    ///
+    /// # Panics
+    /// When it runs on.
+    pub fn wait_ended(&self) -> String {
+        wait_until("an agent ends by itself", Duration::from_secs(30), || {
+            !self.has_agent()
+        });
+        self.log_tail(5)
     }
 
     /// Does something with its running agent.

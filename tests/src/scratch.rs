@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use crate::disk::unmount_below;
+
 /// What the names of all that tests make begin with; the process id follows.
 pub const PREFIX: &str = "haft";
 
@@ -87,6 +89,7 @@ fn sweep() {
     };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(is_left_over) {
+            unmount_below(&entry.path());
             // Another test may be removing it as well.
             let _ = fs::remove_dir_all(entry.path());
         }

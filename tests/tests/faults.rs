@@ -86,54 +86,6 @@ fn a_node_that_was_cut_off_catches_up() {
 }
 
 #[test]
-fn a_leader_that_was_cut_off_yields() {
-    if !can_make_namespaces() {
-        return;
-    }
-    let (fleet, _) = Fleet::serving();
-    let away = fleet.leader();
-    let rest: Vec<_> = fleet
-        .numbers()
-        .into_iter()
-        .filter(|number| *number != away)
-        .collect();
-    fleet.cut(away);
-    let second = apply_when_possible(&fleet, &rest, &fleet.spec("second"));
-    fleet.wait_applied(&rest, &second);
-    fleet.assert_serves(away, "first");
-
-    fleet.heal(away);
-    fleet.wait_formed();
-    fleet.wait_converged(&second);
-    let third = apply_when_possible(&fleet, &[away], &fleet.spec("third"));
-    fleet.wait_converged(&third);
-    fleet.wait_served("third");
-}
-
-#[test]
-fn a_leader_that_stalls_does_no_harm_when_it_wakes() {
-    if !can_make_namespaces() {
-        return;
-    }
-    let (fleet, _) = Fleet::serving();
-    let stalled = fleet.leader();
-    let rest: Vec<_> = fleet
-        .numbers()
-        .into_iter()
-        .filter(|number| *number != stalled)
-        .collect();
-    fleet.stop(stalled);
-    let second = apply_when_possible(&fleet, &rest, &fleet.spec("second"));
-    fleet.wait_served_by(&rest, "second");
-
-    fleet.go_on(stalled);
-    fleet.wait_formed();
-    fleet.wait_converged(&second);
-    fleet.wait_served("second");
-    assert!(history(&fleet, stalled).conflicts.is_empty());
-}
-
-#[test]
 fn a_minority_refuses_writes_unless_forced() {
     if !can_make_namespaces() {
         return;

@@ -6,15 +6,22 @@ use super::{Fleet, OUTSIDE};
 use crate::agent::{PORT, Settings};
 use crate::authority::Authority;
 use crate::backend::Backend;
+use crate::clock;
+use crate::disk::Disk;
+use crate::machine::hafleet;
 use crate::namespace::Namespace;
 use crate::network::Network;
 use crate::node::Node;
 use crate::scratch::Scratch;
 
+/// The size of a small disk. A store of some hundred small specs takes some of it.
+const DISK_MEBIBYTES: u32 = 64;
+
 /// A fleet to be; of three nodes, unless it is told otherwise.
 pub struct Builder {
     name: String,
     nodes: u8,
+    has_breakable_machines: bool,
     adjust: Box<dyn Fn(&mut Settings)>,
 }
 
@@ -23,6 +30,7 @@ impl Default for Builder {
         Self {
             name: "shop".to_owned(),
             nodes: 3,
+            has_breakable_machines: false,
             adjust: Box::new(|_| {}),
         }
     }
@@ -38,6 +46,12 @@ impl Builder {
     /// With so many nodes; three otherwise.
     pub fn nodes(mut self, nodes: u8) -> Self {
         self.nodes = nodes;
+        self
+    }
+
+    /// Whose nodes have a small disk for the agent's data and a clock of their own each, so that both can fail.
+    pub fn breakable_machines(mut self) -> Self {
+        self.has_breakable_machines = true;
         self
     }
 
@@ -61,6 +75,7 @@ impl Builder {
             let namespace = Namespace::new(&id);
             network.attach(&namespace, address);
             let mut settings = Settings {
+                program: hafleet(),
                 fleet: authority.fleet().to_owned(),
                 address,
                 seeds: seeds.clone(),
@@ -71,16 +86,25 @@ impl Builder {
                 environment: [].into(),
                 id,
             };
+            if self.has_breakable_machines {
+                clock::give(&mut settings);
+            }
             (self.adjust)(&mut settings);
             Node::new(settings, namespace)
         };
-        let nodes = (1..=self.nodes).map(node).collect();
+        let nodes: Vec<_> = (1..=self.nodes).map(node).collect();
+        let disk = |node: &Node| Disk::mount(&node.settings().data(), DISK_MEBIBYTES);
+        let disks = match self.has_breakable_machines {
+            true => nodes.iter().map(disk).collect(),
+            false => Vec::new(),
+        };
         let backend = |port: u16| {
             Backend::start(&outside, (OUTSIDE, port).into(), &format!("backend {port}"))
         };
         let backends = [8001, 8002].map(backend).into();
         authority.person("ada", "admin");
         Fleet {
+            _disks: disks,
             nodes,
             backends,
             outside,

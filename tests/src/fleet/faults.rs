@@ -1,6 +1,12 @@
 //! What can befall a fleet, one line each.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use super::{Fleet, OUTSIDE};
+use crate::agent::Settings;
+use crate::namespace::Namespace;
+use crate::node::Node;
 
 impl Fleet {
     /// `kill -9` of the agent of node `number`. Its HAProxy goes on.
@@ -51,6 +57,26 @@ impl Fleet {
     pub fn rejoin(&self, number: usize) {
         self.network.heal(self.node(number).address(), OUTSIDE);
         self.heal(number);
+    }
+
+    /// Another machine whose agent has the id of node `number`, and a certificate and seeds to go with it. It does not run
+    /// yet.
+    pub fn twin(&self, number: usize) -> Node {
+        static TWINS: AtomicU8 = AtomicU8::new(0);
+        let original = self.node(number).settings();
+        let count = TWINS.fetch_add(1, Ordering::Relaxed);
+        let address = Ipv4Addr::new(10, 77, 0, 100 + count % 100);
+        let name = format!("twin{count}");
+        let namespace = Namespace::new(&name);
+        self.network.attach(&namespace, address);
+        let settings = Settings {
+            address,
+            identity: self.authority.twin(&name, &original.id, address),
+            home: self.scratch.directory(&format!("{name}-home")),
+            environment: [].into(),
+            ..original.clone()
+        };
+        Node::new(settings, namespace)
     }
 
     /// No node hears any other.

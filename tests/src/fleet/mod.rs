@@ -15,6 +15,7 @@ use hafleet_api::v1;
 use crate::authority::Authority;
 use crate::backend::Backend;
 use crate::client::{Client, Finished};
+use crate::disk::Disk;
 use crate::namespace::Namespace;
 use crate::network::Network;
 use crate::node::Node;
@@ -22,6 +23,7 @@ use crate::scratch::Scratch;
 use crate::spec;
 
 pub use builder::Builder;
+pub(crate) use state::leadership;
 
 /// How long a fleet may take for what it does by itself: forming, electing, catching up. On a machine that is busy
 /// with other tests; the benches measure the real times.
@@ -32,6 +34,8 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// A running fleet. Dropping it removes all of it; when the test has failed, the agents' last words are printed.
 #[derive(Debug)]
 pub struct Fleet {
+    /// Before the directories that they are mounted on.
+    _disks: Vec<Disk>,
     nodes: Vec<Node>,
     backends: Vec<Backend>,
     outside: Namespace,
@@ -83,6 +87,17 @@ impl Fleet {
     /// A directory for a test's own files.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
+    }
+
+    /// The numbers of all nodes but `numbers`.
+    pub fn but(&self, numbers: &[usize]) -> Vec<usize> {
+        let all = self.numbers().into_iter();
+        all.filter(|number| !numbers.contains(number)).collect()
+    }
+
+    /// The switch between them.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     fn others(&self, number: usize) -> impl Iterator<Item = &Node> {

@@ -166,7 +166,8 @@ impl Fleet {
     }
 }
 
-fn leadership(status: &v1::FleetStatus) -> (String, u64) {
+/// Who leads, and in which term, as `status` says.
+pub(crate) fn leadership(status: &v1::FleetStatus) -> (String, u64) {
     let leadership = status.leadership.clone().unwrap_or_default();
     (leadership.leader, leadership.term)
 }
