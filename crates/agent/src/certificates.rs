@@ -6,18 +6,37 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hafleet_cluster::Cluster;
-use hafleet_haproxy::{Certificates, FleetCertificate};
+use hafleet_haproxy::{Certificates, FileError, FleetCertificate};
 use hafleet_identity::Bundle;
 use hafleet_model::secrets::{CertificateName, Confidential};
 use hafleet_model::{Document, DocumentKind, Secrets, Stamp};
 
-use hafleet_model::with_causes;
+use crate::vault::{Vault, VaultError};
+
+/// Why the files are not what the newest secrets say.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BringError {
+    /// They cannot be opened.
+    #[error("the fleet's certificates cannot be read: {0}")]
+    Vault(#[from] VaultError),
+    /// They cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl BringError {
+    /// Whether all that lacks is a key, which other nodes have.
+    pub(crate) fn lacks_key(&self) -> bool {
+        matches!(self, Self::Vault(error) if error.lacks_key())
+    }
+}
 
 /// Keeps the files of the fleet's certificates as the newest secrets say. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(crate) struct CertificateKeeper {
     cluster: Cluster,
     certificates: Certificates,
+    vault: Vault,
     last: Arc<Mutex<Option<Taken>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -29,10 +48,11 @@ struct Taken {
 }
 
 impl CertificateKeeper {
-    pub(crate) fn new(cluster: Cluster, certificates: Certificates) -> Self {
+    pub(crate) fn new(cluster: Cluster, certificates: Certificates, vault: Vault) -> Self {
         Self {
             cluster,
             certificates,
+            vault,
             last: Arc::default(),
             turn: Arc::default(),
         }
@@ -42,8 +62,8 @@ impl CertificateKeeper {
     /// certificates are held now; none before the first.
     ///
     /// # Errors
-    /// Why not, in words; what was held before is held still.
-    pub(crate) fn bring(&self) -> Result<Option<Stamp>, String> {
+    /// Why not; what was held before is held still.
+    pub(crate) fn bring(&self) -> Result<Option<Stamp>, BringError> {
         // The newest is read under the lock, so that nobody puts an older one in its place.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(document) = self.newest() else {
@@ -51,7 +71,7 @@ impl CertificateKeeper {
         };
         let is_same = |taken: &Taken| taken.stamp == document.stamp();
         if !last.as_ref().is_some_and(is_same) {
-            let secrets = Secrets::parse(document.body()).map_err(|error| error.to_string())?;
+            let secrets = self.vault.read(Some(&document))?;
             *last = Some(Taken {
                 stamp: document.stamp(),
                 certificates: secrets.iter().filter_map(take).collect(),
@@ -59,8 +79,21 @@ impl CertificateKeeper {
         }
         let taken = last.as_ref().map(|taken| taken.certificates.clone());
         let held = self.certificates.hold(taken.unwrap_or_default());
-        held.map_err(|error| with_causes(&error))?;
+        held?;
         Ok(Some(document.stamp()))
+    }
+
+    /// What opens and seals them.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// The newest secrets that this node has stored, opened.
+    ///
+    /// # Errors
+    /// When they cannot be.
+    pub(crate) fn secrets(&self) -> Result<Secrets, VaultError> {
+        self.vault.read(self.newest().as_deref())
     }
 
     /// Waits for its turn to change the secrets on this node, until what is returned is dropped. Changes of different

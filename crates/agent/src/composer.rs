@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use hafleet_haproxy::{ApplyError, Inspector, Rendered};
 use hafleet_model::endpoints::effective_spec;
 use hafleet_model::spec::{self, Findings, LoadedSpec};
-use hafleet_model::{Document, Revision, Spec, Stamp};
+use hafleet_model::{Document, Revision, Spec, Stamp, with_causes};
+use tokio::sync::watch;
 
-use crate::certificates::CertificateKeeper;
+use crate::certificates::{BringError, CertificateKeeper};
 use crate::endpoints::{Earlier, EndpointsKeeper, Found};
 use crate::overrides::{Asked, OverridesKeeper, ServerOverrides};
 
@@ -33,7 +34,22 @@ pub(crate) struct Wanted {
 }
 
 /// Why there is no configuration, in words.
-pub(crate) struct Fault(pub(crate) String);
+pub(crate) enum Fault {
+    /// It cannot be.
+    Refused(String),
+    /// It cannot be yet: a key lacks, and other nodes are asked for it.
+    LacksKey(String),
+}
+
+impl From<BringError> for Fault {
+    fn from(error: BringError) -> Self {
+        let words = with_causes(&error);
+        match error.lacks_key() {
+            true => Self::LacksKey(words),
+            false => Self::Refused(words),
+        }
+    }
+}
 
 /// Puts spec, endpoints, certificates and overrides together, anew only when one of them is another.
 pub(crate) struct Composer {
@@ -80,6 +96,11 @@ impl Composer {
         }
     }
 
+    /// Changes whenever another node has given a key of certificates.
+    pub(crate) fn learned_keys(&self) -> watch::Receiver<u64> {
+        self.certificates.vault().learned()
+    }
+
     /// The configuration of the last [`Composer::compose`] that went well.
     pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.wanted.as_ref()
@@ -100,7 +121,7 @@ impl Composer {
     pub(crate) fn compose(&mut self, document: &Document) -> Result<(), Fault> {
         // First of all, so that nobody waits for the end of what is over.
         self.asked = Asked::from(self.overrides.newest());
-        let secrets = self.certificates.bring().map_err(Fault)?;
+        let secrets = self.certificates.bring()?;
         let newest = self.endpoints.newest();
         self.problem = newest.problem;
         let parts = (document.stamp(), secrets, newest.found.stamp);
@@ -135,7 +156,7 @@ impl Composer {
                 }
                 Err(reason) => match (found.stamp, self.render(&Found::default())) {
                     (Some(stamp), Ok(_)) => self.refuse(stamp, reason),
-                    _ => return Err(Fault(reason)),
+                    _ => return Err(Fault::Refused(reason)),
                 },
             }
         }
@@ -211,14 +232,15 @@ impl Composer {
 
     fn fault(&self) -> Fault {
         let (_, reason) = self.endpoints();
-        Fault(format!("endpoints {}", reason.unwrap_or_default()))
+        Fault::Refused(format!("endpoints {}", reason.unwrap_or_default()))
     }
 
     fn load(&mut self, document: &Document) -> Result<(), Fault> {
         let is_loaded = |(stamp, _): &(Stamp, LoadedSpec)| *stamp == document.stamp();
         if !self.spec.as_ref().is_some_and(is_loaded) {
             self.spec = None;
-            let loaded = spec::load(document.body()).map_err(|error| Fault(error.to_string()))?;
+            let loaded = spec::load(document.body());
+            let loaded = loaded.map_err(|error| Fault::Refused(error.to_string()))?;
             self.spec = Some((document.stamp(), loaded));
         }
         Ok(())

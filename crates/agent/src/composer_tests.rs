@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::vault::Vault;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -89,11 +90,21 @@ impl Node {
     /// A composer as an agent has one that has just started.
     fn composer(&self) -> Composer {
         let inspector = self.proxy.inspector();
-        let certificates =
-            CertificateKeeper::new(self.cluster.clone(), inspector.certificates().clone());
+        let certificates = CertificateKeeper::new(
+            self.cluster.clone(),
+            inspector.certificates().clone(),
+            self.vault(),
+        );
         let endpoints = EndpointsKeeper::new(self.cluster.clone());
         let overrides = OverridesKeeper::new(self.cluster.clone());
         Composer::new(inspector, certificates, endpoints, overrides)
+    }
+
+    fn vault(&self) -> Vault {
+        let directory = self._directory.path();
+        let (key, keyring) = (directory.join("node.key"), directory.join("keys"));
+        let (me, fleet) = (NodeId::new("n1").unwrap(), FleetName::new("test").unwrap());
+        Vault::open(me, fleet, &key, keyring).unwrap()
     }
 
     async fn write(&self, kind: DocumentKind, body: &str) -> Document {

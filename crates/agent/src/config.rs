@@ -23,13 +23,16 @@ mod addresses;
 mod audit;
 mod dns_keys;
 mod docker;
+mod limits;
 
 pub use addresses::AddressSource;
+pub use limits::LimitsConfig;
 
 use addresses::AddressesSection;
 use audit::AuditSection;
 use dns_keys::DnsKeySection;
 use docker::DockerSection;
+use limits::LimitsSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
 const ENVIRONMENT_PREFIX: &str = "HAFLEET_AGENT_";
@@ -59,6 +62,8 @@ pub struct Config {
     pub gossip_interval: TimeSpan,
     /// Its certificate, key and authority.
     pub tls: IdentityFiles,
+    /// The key of this node, to which the fleet's secrets are sealed. Made when there is none.
+    pub node_key: PathBuf,
     /// Its HAProxy.
     pub haproxy: HaproxyConfig,
     /// How it makes itself known to etcd, where a spec has sources there.
@@ -67,6 +72,8 @@ pub struct Config {
     pub docker: Option<DockerEngine>,
     /// The keys with which updates of name servers are signed, by their names.
     pub dns_keys: BTreeMap<String, UpdateKey>,
+    /// How much anybody may ask of its port.
+    pub limits: LimitsConfig,
     /// Its log.
     pub log: LogConfig,
     /// Where its audit log is written, if to a file.
@@ -95,6 +102,9 @@ pub struct HaproxyConfig {
     pub address: IpAddr,
     /// The certificates that binds name.
     pub certificate_dir: PathBuf,
+    /// Where the directory is made in which the fleet's certificates are put for HAProxy, with their keys; with HAProxy's
+    /// configuration if absent.
+    pub secrets_dir: Option<PathBuf>,
     /// Where runtime sockets are put; their paths have to be short.
     pub runtime_dir: PathBuf,
     /// Who starts it.
@@ -161,6 +171,8 @@ struct File {
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
+    secrets: SecretsSection,
+    #[serde(default)]
     haproxy: HaproxySection,
     #[serde(default)]
     etcd: EtcdSettings,
@@ -168,6 +180,8 @@ struct File {
     docker: DockerSection,
     #[serde(default)]
     dns_keys: BTreeMap<String, DnsKeySection>,
+    #[serde(default)]
+    limits: LimitsSection,
     #[serde(default)]
     log: LogSection,
     #[serde(default)]
@@ -195,10 +209,17 @@ impl Default for TlsSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct SecretsSection {
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct HaproxySection {
     binary: Option<PathBuf>,
     address: Option<IpAddr>,
     certificate_dir: Option<PathBuf>,
+    secrets_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
     process: ProcessName,
     unit: Option<String>,
@@ -375,6 +396,7 @@ impl File {
         let addresses = self.addresses.read(data_address, &mut faults);
         let docker = self.docker.engine(&mut faults);
         let audit = self.audit.read(&mut faults);
+        let limits = self.limits.read(&mut faults);
         let dns_keys = dns_keys::read(&self.dns_keys, &mut faults);
         let Some(node_id) = node_id.filter(|_| faults.is_empty()) else {
             return Err(ConfigError(
@@ -397,6 +419,7 @@ impl File {
                     .haproxy
                     .certificate_dir
                     .unwrap_or_else(|| PathBuf::from("/etc/hafleet/certificates")),
+                secrets_dir: self.haproxy.secrets_dir,
                 runtime_dir: self
                     .haproxy
                     .runtime_dir
@@ -412,6 +435,10 @@ impl File {
                     .unwrap_or(DEFAULT_RELOAD_MIN_INTERVAL),
                 settle: self.haproxy.settle.unwrap_or(DEFAULT_SETTLE),
             },
+            node_key: self
+                .secrets
+                .key_file
+                .unwrap_or_else(|| self.data_dir.join("node.key")),
             data_dir: self.data_dir,
             zone: self.zone,
             addresses,
@@ -425,6 +452,7 @@ impl File {
             etcd: self.etcd,
             docker,
             dns_keys,
+            limits,
             log: LogConfig {
                 format: self.log.format,
                 filter: self.log.filter,

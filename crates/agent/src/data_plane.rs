@@ -30,6 +30,9 @@ pub(crate) const PACE: Pace = Pace {
 /// What HAProxy runs is compared with the spec at every so many rounds, though neither is known to have changed.
 const ROUNDS_BETWEEN_COMPARISONS: u32 = 10;
 
+/// How long a key may take to come from another node before its lack is reported.
+const KEY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The longest reason that is published, in bytes; gossip carries it.
 const MAX_REASON_BYTES: usize = 800;
 
@@ -41,6 +44,9 @@ pub(crate) struct DataPlaneLoop {
     secrets: watch::Receiver<Option<Arc<Document>>>,
     endpoints: watch::Receiver<Option<Arc<Document>>>,
     overrides: watch::Receiver<Option<Arc<Document>>>,
+    /// Changes whenever another node has given a key.
+    keys: watch::Receiver<u64>,
+    lacking_key_since: Option<Instant>,
     composer: Composer,
     state: ApplyState,
     endpoints_state: EndpointsState,
@@ -98,6 +104,8 @@ impl DataPlaneLoop {
             secrets,
             endpoints,
             overrides,
+            keys: composer.learned_keys(),
+            lacking_key_since: None,
             composer,
             state,
             endpoints_state: EndpointsState::default(),
@@ -122,8 +130,10 @@ impl DataPlaneLoop {
     /// None when the endpoints were refused, and it should be tried with the ones before them.
     async fn try_bring(&mut self, document: &Document) -> Option<Outcome> {
         let revision = document.revision();
-        if let Err(Fault(reason)) = compute(|| self.composer.compose(document)) {
-            return Some(self.refuse(revision, &reason));
+        match compute(|| self.composer.compose(document)) {
+            Ok(()) => self.lacking_key_since = None,
+            Err(Fault::Refused(reason)) => return Some(self.refuse(revision, &reason)),
+            Err(Fault::LacksKey(reason)) => return Some(self.wait_for_key(revision, &reason)),
         }
         if self.state.running() != Some(revision) {
             self.publish(ApplyState::Applying { revision });
@@ -174,6 +184,18 @@ impl DataPlaneLoop {
                     false => Some(self.refuse(revision, &reason)),
                 }
             }
+        }
+    }
+
+    /// A node that has just joined is given the key within moments, and that is nothing to report.
+    fn wait_for_key(&mut self, revision: Revision, reason: &str) -> Outcome {
+        let since = *self.lacking_key_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > KEY_PATIENCE {
+            return self.refuse(revision, reason);
+        }
+        Outcome::Deferred {
+            until: since + KEY_PATIENCE + Duration::from_millis(1),
+            reason: "the key of the fleet's certificates is being asked for",
         }
     }
 
@@ -284,6 +306,7 @@ impl Reconcile for DataPlaneLoop {
             changed = self.secrets.changed() => (changed, false),
             changed = self.endpoints.changed() => (changed, false),
             changed = self.overrides.changed() => (changed, false),
+            changed = self.keys.changed() => (changed, false),
             () = wait_until(self.composer.next_expiry()) => (Ok(()), false),
             () = ended => (Ok(()), true),
         };
@@ -297,6 +320,7 @@ impl Reconcile for DataPlaneLoop {
         self.secrets.mark_unchanged();
         self.endpoints.mark_unchanged();
         self.overrides.mark_unchanged();
+        self.keys.mark_unchanged();
         if activation == Activation::Retry {
             self.composer.try_anew();
         }

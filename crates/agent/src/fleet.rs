@@ -151,6 +151,7 @@ impl AgentFleet {
                 self.write_here(earlier.body(), &intent).await
             }
             LeaderWrite::Certificate(write) => self.write_certificate_here(write).await,
+            LeaderWrite::NewKey(intent) => self.rotate_key_here(intent).await,
         }
     }
 
@@ -204,7 +205,8 @@ impl AgentFleet {
 
     /// `spec` as this node would have it, with the newest certificates, endpoints and overrides of the fleet.
     fn candidate(&self, spec: &str) -> Result<Candidate, Failure> {
-        self.certificates.bring().map_err(Failure::Internal)?;
+        let brought = self.certificates.bring();
+        brought.map_err(|error| Failure::Internal(with_causes(&error)))?;
         let found = self.endpoints.newest().found;
         let overrides = ServerOverrides::from(&self.overrides.holding());
         compute(|| Candidate::read(spec, &self.inspector, &found.endpoints, &overrides))
@@ -537,6 +539,10 @@ impl Fleet for AgentFleet {
 
     async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure> {
         self.through_leader(&LeaderWrite::Certificate(write)).await
+    }
+
+    async fn rotate_secrets_key(&self, intent: Intent) -> Result<Written, Failure> {
+        self.through_leader(&LeaderWrite::NewKey(intent)).await
     }
 
     async fn sources(&self, is_forwarded: bool) -> Result<v1::ListSourcesResponse, Failure> {

@@ -40,6 +40,8 @@ pub(crate) enum LeaderWrite {
     Earlier(Rollback),
     /// This certificate.
     Certificate(CertificateWrite),
+    /// All secrets under a new key.
+    NewKey(Intent),
 }
 
 impl LeaderWrite {
@@ -49,6 +51,7 @@ impl LeaderWrite {
             Self::New(write) => &write.intent,
             Self::Earlier(rollback) => &rollback.intent,
             Self::Certificate(write) => &write.intent,
+            Self::NewKey(intent) => intent,
         }
     }
 
@@ -56,7 +59,7 @@ impl LeaderWrite {
     fn telling(&self) -> &'static str {
         match self {
             Self::New(_) | Self::Earlier(_) => "hafleet spec history",
-            Self::Certificate(_) => "hafleet certificate list",
+            Self::Certificate(_) | Self::NewKey(_) => "hafleet certificate list",
         }
     }
 }
@@ -111,6 +114,15 @@ impl Forward {
             }
             LeaderWrite::Certificate(write) => {
                 let answer = self.write_certificate(write).await;
+                self.written(answer, telling)
+            }
+            LeaderWrite::NewKey(_) => {
+                let message = v1::RotateSecretsKeyRequest {
+                    comment,
+                    force_without_majority,
+                };
+                let request = errand(message);
+                let answer = self.admin.rotate_secrets_key(request).await;
                 self.written(answer, telling)
             }
         }

@@ -8,6 +8,9 @@
 //! - [`fleet`]: what the administration API asks, answered from cluster and HAProxy.
 //! - [`forward`]: calls that another agent has to answer.
 //! - [`certificates`]: the fleet's certificates, in files on this node.
+//! - [`vault`]: the fleet's secrets, sealed and opened.
+//! - [`hardening`]: what keeps the agent's memory from ending up in a file.
+//! - [`limits`]: how much anybody may ask of the agent over a connection.
 //! - [`endpoints`]: what discovery found, as this node has it.
 //! - [`overrides`]: what operators did by hand, as this node has it.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
@@ -29,13 +32,17 @@ mod endpoints;
 mod fitness;
 mod fleet;
 mod forward;
+mod hardening;
+mod limits;
 mod log;
 mod overrides;
 mod publication;
 pub mod reconcile;
 mod reloads;
 mod run;
+mod vault;
 
 pub use audit::AuditFileConfig;
 pub use config::{Config, ConfigError};
+pub use limits::RequestLimits;
 pub use run::{AgentError, check, run, stop_haproxy};

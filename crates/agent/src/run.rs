@@ -14,6 +14,7 @@ use hafleet_dns::Budget;
 use hafleet_dns::route53::{Route53, Route53Settings};
 use hafleet_dns::zones::Providers;
 use hafleet_haproxy::{Binary, OpenError, Proxy, Settings};
+use hafleet_identity::sealing::SealingError;
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,11 +29,13 @@ use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
 use crate::fitness::{self, Fitness, FitnessLoop, Machine};
 use crate::fleet::AgentFleet;
+use crate::limits::{RequestGuard, RequestLimits};
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
 use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
 use crate::reloads::{ReloadLog, ReloadPace};
-use crate::{log, reconcile};
+use crate::vault::{self, SealingLoop, Vault};
+use crate::{hardening, log, reconcile};
 use hafleet_model::spec::Publication;
 use hafleet_model::with_causes;
 
@@ -71,6 +74,9 @@ pub enum AgentError {
         /// Those in the certificate.
         granted: String,
     },
+    /// The node's key, or the fleet's, cannot be used.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// A directory cannot be made.
     #[error("{path}: {source}; make it, or let the agent's user write there")]
     Directory {
@@ -162,6 +168,7 @@ pub async fn check(config: &Config) -> Vec<String> {
 /// Why it did not start, or which part of it died.
 pub async fn run(config: Config) -> Result<(), AgentError> {
     log::begin(&config.log).map_err(AgentError::Log)?;
+    hardening::keep_memory_private();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let credentials = Arc::new(credentials(&config)?);
@@ -171,8 +178,11 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let proxy = Proxy::open(settings(&config)).await?;
     let addresses = Addresses::new(config.addresses.clone());
     let known = addresses.at_start().await;
+    let vault = open_vault(&config)?;
     let cluster_config = ClusterConfig {
         addresses: known.clone(),
+        sealing_key: Some(vault.recipient().to_string()),
+        key_shares: Some(Arc::new(vault.clone())),
         ..cluster_config(&config)
     };
     let (cluster, peers) = Cluster::start(cluster_config, store, Arc::clone(&credentials)).await?;
@@ -180,7 +190,14 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 
     let stop = CancellationToken::new();
     let inspector = proxy.inspector();
-    let certificates = CertificateKeeper::new(cluster.clone(), inspector.certificates().clone());
+    let certificates = CertificateKeeper::new(
+        cluster.clone(),
+        inspector.certificates().clone(),
+        vault.clone(),
+    );
+    let keeper = certificates.clone();
+    let sealing = SealingLoop::new(config.node_id.clone(), cluster.clone(), vault, keeper);
+    let mut sealing = tokio::spawn(reconcile::run(sealing, vault::PACE, stop.clone()));
     let endpoints = EndpointsKeeper::new(cluster.clone());
     let overrides = OverridesKeeper::new(cluster.clone());
     let composer = Composer::new(
@@ -224,9 +241,10 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
     let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
     let mut publication = tokio::spawn(publish(&config, &fleet, &credentials, stop.clone()));
-    let incoming = Incoming::new(listener, &credentials)
+    let limits = config.limits.clone();
+    let incoming = Incoming::with_limits(listener, &credentials, limits.connections)
         .map_err(|error| AgentError::Server(error.to_string()))?;
-    let server = serve(incoming, gate, fleet, peers, stop.clone());
+    let server = serve(incoming, gate, limits.requests, fleet, peers, stop.clone());
     let mut server = tokio::spawn(server);
 
     let ended = tokio::select! {
@@ -235,6 +253,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         error = cluster.failed() => Err(AgentError::Died(error)),
         ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
         ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
+        ended = &mut sealing => Err(AgentError::Server(format!("the loop of sealing ended: {ended:?}"))),
         ended = &mut expiry => Err(AgentError::Server(format!("the loop of expiry ended: {ended:?}"))),
         ended = &mut addresses => Err(AgentError::Server(format!("the loop of addresses ended: {ended:?}"))),
         ended = &mut fitness => Err(AgentError::Server(format!("the loop of fitness ended: {ended:?}"))),
@@ -250,6 +269,16 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     }
     server.abort();
     ended
+}
+
+fn open_vault(config: &Config) -> Result<Vault, SealingError> {
+    let keyring = config.data_dir.join("fleet-keys.json");
+    Vault::open(
+        config.node_id.clone(),
+        config.fleet.clone(),
+        &config.node_key,
+        keyring,
+    )
 }
 
 /// Runs what asks for servers: the leader's sources, and this node's own containers.
@@ -305,6 +334,7 @@ pub async fn stop_haproxy(config: &Config, grace: Duration) -> Result<(), AgentE
 async fn serve(
     incoming: Incoming,
     gate: Gate,
+    limits: RequestLimits,
     fleet: AgentFleet,
     peers: PeerServer,
     stop: CancellationToken,
@@ -313,7 +343,9 @@ async fn serve(
     health
         .set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving)
         .await;
-    tonic::transport::Server::builder()
+    let server = limits.server();
+    server
+        .layer(RequestGuard::new(limits))
         .layer(gate)
         .add_service(health_service)
         .add_service(hafleet_api::reflection()?)
@@ -392,6 +424,7 @@ fn settings(config: &Config) -> Settings {
         handover: config.haproxy.handover,
         firewall: config.haproxy.firewall,
         settle: config.haproxy.settle.duration(),
+        secrets_dir: config.haproxy.secrets_dir.clone(),
         ..Settings::new(
             config.node_context(),
             directory,

@@ -84,6 +84,7 @@ const ADMIN_METHODS: Methods = &[
     ("PutCertificate", ADMIN),
     ("RemoveCertificate", ADMIN),
     ("ListSources", VIEWER),
+    ("RotateSecretsKey", ADMIN),
     ("ConfirmEndpoints", OPERATOR),
     ("ListOverrides", VIEWER),
     ("DrainNode", OPERATOR),
@@ -105,6 +106,7 @@ const PEER_METHODS: Methods = &[
     ("StoreDocument", Needed::Node),
     ("FetchDocument", Needed::Node),
     ("Conflicts", Needed::Node),
+    ("ShareKey", Needed::Node),
 ];
 
 const HEALTH_METHODS: Methods = &[("Check", Needed::Anyone), ("Watch", Needed::Anyone)];

@@ -56,6 +56,9 @@ pub trait Fleet: Send + Sync + 'static {
     /// Adds, replaces or removes one.
     async fn write_certificate(&self, write: CertificateWrite) -> Result<Written, Failure>;
 
+    /// Seals all of them under a new key.
+    async fn rotate_secrets_key(&self, intent: Intent) -> Result<Written, Failure>;
+
     /// The sources of the backends' servers, as the leader sees them. In the form of the wire, since what another node
     /// answers is passed on as it came. What another agent has forwarded is not forwarded again.
     async fn sources(&self, is_forwarded: bool) -> Result<v1::ListSourcesResponse, Failure>;

@@ -381,6 +381,25 @@ impl Admin for AdminService {
         Ok(Response::new(written))
     }
 
+    async fn rotate_secrets_key(
+        &self,
+        request: Request<v1::RotateSecretsKeyRequest>,
+    ) -> Result<Response<v1::WriteCertificateResponse>, Status> {
+        let (note, (author, is_forwarded)) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        let intent = Intent {
+            author,
+            comment: request.comment,
+            expect: None,
+            force: request.force_without_majority,
+            is_forwarded,
+        };
+        let written: v1::WriteCertificateResponse =
+            self.fleet.rotate_secrets_key(intent).await?.into();
+        note.made(written.revision.as_ref());
+        Ok(Response::new(written))
+    }
+
     async fn remove_certificate(
         &self,
         request: Request<v1::RemoveCertificateRequest>,

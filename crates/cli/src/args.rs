@@ -150,6 +150,9 @@ pub(crate) enum Command {
     /// The certificates that clients of the load balancers are shown
     #[command(subcommand)]
     Certificate(CertificateCommand),
+    /// The key under which certificates and their keys are sealed
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Show where servers come from, what is wrong with it, and what is held back
     Sources(SourcesArgs),
     /// Show the names in DNS through which clients find the fleet, who may write them, and what is held back
@@ -390,6 +393,18 @@ pub(crate) enum CertificateCommand {
         /// Though the spec uses it: binds mean a file of that name on the nodes then
         #[arg(long)]
         force: bool,
+        /// Conditions and words.
+        #[command(flatten)]
+        write: CertificateWriteArgs,
+    },
+}
+
+/// The commands of `secrets`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Seal all certificates and keys under a new key, for the nodes that are known now. A node that was forgotten, or
+    /// whose certificate was revoked, cannot read what is written from then on
+    RotateKey {
         /// Conditions and words.
         #[command(flatten)]
         write: CertificateWriteArgs,

@@ -82,6 +82,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         }
         Command::Spec(command) => commands::spec::run(command, target, printer).await,
         Command::Certificate(command) => commands::certificate::run(command, target, printer).await,
+        Command::Secrets(command) => commands::secrets::run(command, target, printer).await,
         Command::Sources(args) => commands::sources::run(args.command, target, printer).await,
         Command::Dns(args) => commands::dns::run(args.command, target, printer).await,
         Command::Audit(args) => commands::audit::run(&args, target, printer).await,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::PeerServer;
 use crate::clock::{Clock, now_ms};
 use crate::cluster::{ClusterError, Shared};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, KeyShares};
 use crate::documents::Documents;
 use crate::driver::Driver;
 use crate::exchange::server::PeerService;
@@ -127,6 +127,7 @@ impl Parts {
             config.node_id.clone(),
             self.generation,
         );
+        let key_shares = config.key_shares.clone();
         let (inbox, received) = Inbox::new(rules.clone(), self.stop.clone());
         let report = own_report(&config, self.generation);
         let own = OwnReport::new(report, Arc::clone(&self.wake));
@@ -160,7 +161,7 @@ impl Parts {
         };
         let (failed, failure) = watch::channel(None);
         let driver = spawn_watched(driver, chitchat, failed, self.stop.clone());
-        let server = serve(&self.documents, &inbox);
+        let server = serve(&self.documents, &inbox, key_shares);
         let shared = Shared {
             documents: self.documents,
             writer,
@@ -241,10 +242,15 @@ impl Parts {
     }
 }
 
-fn serve(documents: &Arc<Documents>, inbox: &Inbox) -> PeerServer {
+fn serve(
+    documents: &Arc<Documents>,
+    inbox: &Inbox,
+    key_shares: Option<Arc<dyn KeyShares>>,
+) -> PeerServer {
     let service = PeerService {
         documents: Arc::clone(documents),
         inbox: inbox.clone(),
+        key_shares,
     };
     PeerServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_LEN)
@@ -290,6 +296,7 @@ fn own_report(config: &ClusterConfig, generation: u64) -> NodeReport {
         is_witness: config.is_witness,
         instance: config.instance.clone(),
         version: config.version.clone(),
+        sealing_key: config.sealing_key.clone(),
         ..facts::blank_report(config.node_id.clone(), generation, config.address)
     }
 }

@@ -15,6 +15,7 @@ use crate::PeerServer;
 use crate::assembly;
 use crate::config::ClusterConfig;
 use crate::documents::Documents;
+use crate::exchange::client::Peer;
 use crate::facts::MAX_TERM;
 use crate::gossip::Inbox;
 use crate::links::Links;
@@ -24,6 +25,9 @@ use crate::offload::offload;
 use crate::store::{Conflict, Store, StoreError};
 use crate::view::View;
 use crate::write::{Holding, WriteError, WriteRequest, Writer, Written};
+
+/// How long a member may take to give a key.
+const KEY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -265,6 +269,53 @@ impl Cluster {
         stamp: Stamp,
     ) -> Result<Option<Document>, StoreError> {
         self.shared.documents.stamped(kind, stamp)
+    }
+
+    /// Asks live members for the key `id`, sealed to `recipient`, one after the other and the leader first, until
+    /// `accept` takes an answer; whether it did.
+    pub async fn ask_for_key(
+        &self,
+        id: &str,
+        recipient: &str,
+        mut accept: impl FnMut(&str) -> bool,
+    ) -> bool {
+        let view = Arc::clone(&self.shared.view.borrow());
+        let leader = view.leadership.leader.as_ref();
+        let mut peers: Vec<_> = view.live_peers().map(|member| &member.report.id).collect();
+        peers.sort_by_key(|id| leader != Some(*id));
+        for peer in peers {
+            let Some(channel) = self.shared.links.channel(peer) else {
+                continue;
+            };
+            match Peer::new(channel, KEY_DEADLINE)
+                .share_key(id, recipient)
+                .await
+            {
+                Ok(sealed) if accept(&sealed) => return true,
+                Ok(_) => {
+                    tracing::warn!(node = %peer, key = id, "what was sent for a key is not that key");
+                }
+                Err(error) => {
+                    tracing::debug!(node = %peer, key = id, %error, "a key could not be had");
+                }
+            }
+        }
+        false
+    }
+
+    /// Erases the bodies of revisions of `kind` that are not the newest and for which `is_to_go` holds, and leaves
+    /// nothing of them in the file. The revisions stay in history and conflicts. Returns how many went.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; what went is gone all the same.
+    pub async fn erase_bodies(
+        &self,
+        kind: DocumentKind,
+        is_to_go: fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        let documents = Arc::clone(&self.shared.documents);
+        let erased = offload(move || documents.erase_bodies(kind, is_to_go)).await;
+        erased.unwrap_or(Ok(0))
     }
 
     /// A channel to a member's gRPC port: the connection that is there, or one that is made when it is used.

@@ -1,7 +1,9 @@
 //! What a node has to be told to join a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hafleet_model::report::{InstanceName, NodeReport};
@@ -17,6 +19,13 @@ pub const HISTORY_LIMIT: usize = 1000;
 
 /// How the nodes that the fleet has removed are read from the newest overrides.
 pub type ReadRemoved = fn(&Document) -> Option<BTreeSet<NodeId>>;
+
+/// The keys under which documents are sealed, as far as this node has them. What they look like is not the cluster's
+/// business; it carries them from node to node.
+pub trait KeyShares: Debug + Send + Sync {
+    /// The key `id`, sealed to `recipient`; none when this node does not have it, or nothing can be sealed to that.
+    fn share(&self, id: &str, recipient: &str) -> Option<String>;
+}
 
 /// What a node has to be told to join a cluster.
 #[derive(Debug, Clone)]
@@ -41,6 +50,10 @@ pub struct ClusterConfig {
     pub zone: Option<String>,
     /// The agent's version.
     pub version: String,
+    /// The public key to which others seal what is for this node.
+    pub sealing_key: Option<String>,
+    /// What gives other nodes the keys that this one has; without it they are told that it has none.
+    pub key_shares: Option<Arc<dyn KeyShares>>,
     /// Where to look for the fleet, `host:port` each; resolved again and again.
     pub seeds: Vec<String>,
     /// How fast it moves.
@@ -70,6 +83,8 @@ impl ClusterConfig {
             instance: None,
             zone: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            sealing_key: None,
+            key_shares: None,
             seeds: Vec::new(),
             timing: Timing::default(),
             member_retention: MEMBER_RETENTION,

@@ -242,6 +242,20 @@ impl Documents {
         Ok(Gathered::Kept)
     }
 
+    /// Erases the bodies of revisions that are not the newest and for which `is_to_go` holds; how many went.
+    pub(crate) fn erase_bodies(
+        &self,
+        kind: DocumentKind,
+        is_to_go: fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        // No revision comes or goes meanwhile.
+        let line = self.line(kind);
+        let Some(newest) = line.head() else {
+            return Ok(0);
+        };
+        self.store.erase_bodies(kind, newest, is_to_go)
+    }
+
     /// The stamps of the line whose bodies are yet to be fetched.
     pub fn missing(&self, kind: DocumentKind) -> Result<Vec<Stamp>, StoreError> {
         let records = self.store.line(kind)?;

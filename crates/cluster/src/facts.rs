@@ -25,6 +25,7 @@ const ZONE: &str = "zone";
 const VERSION: &str = "version";
 const WITNESS: &str = "witness";
 const INSTANCE: &str = "instance";
+const SEALING_KEY: &str = "sealing_key";
 const UNFIT: &str = "unfit";
 const SETTLING: &str = "settling";
 const CLAIM: &str = "claim";
@@ -79,6 +80,7 @@ pub fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeRep
         version: String::new(),
         is_witness: false,
         instance: None,
+        sealing_key: None,
         unfit: None,
         is_settling: false,
         claim: None,
@@ -112,6 +114,7 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         (ZONE, report.zone.as_deref().map(cut)),
         (WITNESS, report.is_witness.then(|| "yes".to_owned())),
         (INSTANCE, report.instance.as_ref().map(ToString::to_string)),
+        (SEALING_KEY, report.sealing_key.as_deref().map(cut)),
         (UNFIT, report.unfit.as_deref().map(cut)),
         (SETTLING, report.is_settling.then(|| "yes".to_owned())),
         (CLAIM, report.claim.map(|term| term.to_string())),
@@ -155,6 +158,9 @@ pub(crate) fn from_gossip<'a>(
                 report.instance = present(value).map(|value| parse(key, value)).transpose()?;
             }
             SETTLING => report.is_settling = !value.is_empty(),
+            SEALING_KEY => {
+                report.sealing_key = present(value).map(|value| text(key, value)).transpose()?;
+            }
             UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
             CLAIM => report.claim = present(value).map(term).transpose()?,
             APPLY => report.apply = from_json(key, value)?,
@@ -349,6 +355,7 @@ mod tests {
             version: "0.1.0".into(),
             is_witness: true,
             instance: Some("eu-west-1/i-0123456789abcdef0".parse().unwrap()),
+            sealing_key: Some("a public key".into()),
             unfit: Some("no credentials".into()),
             is_settling: true,
             claim: Some(Term(9)),
@@ -432,7 +439,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|sealing_key|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

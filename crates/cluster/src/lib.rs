@@ -94,7 +94,7 @@ mod proto {
 
 pub use absent::Absent;
 pub use cluster::{Cluster, ClusterError};
-pub use config::{ClusterConfig, HISTORY_LIMIT, MEMBER_RETENTION, ReadRemoved};
+pub use config::{ClusterConfig, HISTORY_LIMIT, KeyShares, MEMBER_RETENTION, ReadRemoved};
 pub use exchange::server::PeerService;
 pub use leadership::Role;
 pub use limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};

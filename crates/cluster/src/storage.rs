@@ -48,6 +48,17 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Applies `change` to `kind`, wholly or not at all.
     fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError>;
 
+    /// Erases the bodies of all revisions of `kind` but `newest` for which `is_to_go` holds, and leaves nothing of them
+    /// on a disk; how many went. What keeps nothing on a disk has nothing to erase.
+    fn erase_bodies(
+        &self,
+        _kind: DocumentKind,
+        _newest: Stamp,
+        _is_to_go: fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
     /// Who belongs to the fleet.
     fn members(&self) -> Result<Vec<KnownMember>, StoreError>;
 
@@ -98,6 +109,19 @@ impl Storage for Store {
 
     fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
         Self::change(self, kind, change)
+    }
+
+    fn erase_bodies(
+        &self,
+        kind: DocumentKind,
+        newest: Stamp,
+        is_to_go: fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        let erased = Self::erase_bodies(self, kind, newest, is_to_go)?;
+        if erased > 0 {
+            self.rewrite()?;
+        }
+        Ok(erased)
     }
 
     fn members(&self) -> Result<Vec<KnownMember>, StoreError> {

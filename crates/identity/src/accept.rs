@@ -4,6 +4,7 @@
 //! refused holds up nobody. Only connections of somebody in the fleet come out, and each request on them carries its
 //! [`Caller`] in its extensions.
 
+use std::future::Future as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -16,14 +17,15 @@ use hafleet_model::NodeId;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
+use crate::admission::{Admission, ConnectionLimits, Place, TurnedAway};
 use crate::certificate;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::live::Shared;
@@ -34,8 +36,10 @@ use crate::verify::Refusal;
 
 /// How long a handshake may take.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// How many handshakes may be unfinished at once; further connections wait in the kernel's queue.
-pub const MAX_HANDSHAKES: usize = 256;
+/// How long it may take after a handshake until HTTP/2 has begun.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+/// The least that a client says first: its preface and the head of its settings (RFC 9113 section 3.4).
+const GREETING_LEN: usize = 24 + 9;
 /// How long to wait after `accept` failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,10 +59,11 @@ pub struct Caller {
 }
 
 /// How handshakes went, since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HandshakeCounts {
     accepted: AtomicU64,
     refused: AtomicU64,
+    admission: Arc<Admission>,
 }
 
 impl HandshakeCounts {
@@ -71,6 +76,11 @@ impl HandshakeCounts {
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
+
+    /// Connections that did not get as far as a handshake, or were one too many for whose they are.
+    pub fn turned_away(&self) -> u64 {
+        self.admission.turned_away()
+    }
 }
 
 /// What went wrong with one connection.
@@ -78,6 +88,8 @@ impl HandshakeCounts {
 enum HandshakeError {
     #[error("{0}")]
     Refused(Refusal),
+    #[error("{0}")]
+    TurnedAway(TurnedAway),
     #[error("no handshake within {HANDSHAKE_DEADLINE:?}")]
     TimedOut,
     #[error("the connection broke: {0}")]
@@ -94,14 +106,30 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts on `listener` in the name of `credentials`. Needs a tokio runtime.
+    /// As [`Self::with_limits`], with those that are usual.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(listener: TcpListener, credentials: &Credentials) -> Result<Self, IncomingError> {
+        Self::with_limits(listener, credentials, ConnectionLimits::default())
+    }
+
+    /// Accepts on `listener` in the name of `credentials`, no more than `limits` allow. Needs a tokio runtime.
     ///
     /// # Errors
     /// When rustls refuses the credentials, or the listener has no address.
-    pub fn new(listener: TcpListener, credentials: &Credentials) -> Result<Self, IncomingError> {
+    pub fn with_limits(
+        listener: TcpListener,
+        credentials: &Credentials,
+        limits: ConnectionLimits,
+    ) -> Result<Self, IncomingError> {
         let acceptor = TlsAcceptor::from(credentials.server_config()?);
         let local_addr = listener.local_addr().map_err(IncomingError::Listener)?;
-        let counts = Arc::new(HandshakeCounts::default());
+        let counts = Arc::new(HandshakeCounts {
+            accepted: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            admission: Arc::new(Admission::new(limits)),
+        });
         let (sender, ready) = mpsc::channel(16);
         let door = Door {
             acceptor,
@@ -167,11 +195,7 @@ async fn accept_all(
     ready: mpsc::Sender<SecureStream>,
     counts: Arc<HandshakeCounts>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -181,9 +205,13 @@ async fn accept_all(
             }
         };
         let (door, ready, counts) = (door.clone(), ready.clone(), Arc::clone(&counts));
+        let Ok(place) = counts.admission.admit(remote.ip()) else {
+            // Nothing is left of it in the kernel either.
+            let _ = stream.set_zero_linger();
+            continue;
+        };
         tokio::spawn(async move {
-            let shaken = shake_hands(&door, stream, remote).await;
-            drop(place);
+            let shaken = shake_hands(&door, stream, remote, place).await;
             match shaken {
                 Ok(stream) => {
                     counts.accepted.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +234,7 @@ async fn shake_hands(
     door: &Door,
     stream: TcpStream,
     remote: SocketAddr,
+    place: Place,
 ) -> Result<SecureStream, HandshakeError> {
     // Only costs latency when it fails.
     let _ = stream.set_nodelay(true);
@@ -221,8 +250,11 @@ async fn shake_hands(
         .ok_or(HandshakeError::Refused(Refusal::Missing))?;
     let (identity, addresses) =
         certificate::holder(certificate).map_err(|error| unusable(error.to_string()))?;
+    let place = place.belongs_to(&identity);
     Ok(SecureStream {
         tie: door.shared.tie(chain),
+        _place: place.map_err(HandshakeError::TurnedAway)?,
+        greeting: Some(Greeting::new()),
         caller: Caller {
             identity,
             remote,
@@ -250,6 +282,25 @@ pub struct SecureStream {
     tie: Tie,
     caller: Caller,
     stream: TlsStream<TcpStream>,
+    greeting: Option<Greeting>,
+    /// Free again when the connection is gone.
+    _place: Place,
+}
+
+/// The beginning of HTTP/2, which has to come soon: what comes after it is timed by HTTP/2 itself.
+#[derive(Debug)]
+struct Greeting {
+    deadline: Pin<Box<Sleep>>,
+    lacking: usize,
+}
+
+impl Greeting {
+    fn new() -> Self {
+        Self {
+            deadline: Box::pin(tokio::time::sleep(GREETING_DEADLINE)),
+            lacking: GREETING_LEN,
+        }
+    }
 }
 
 impl Connected for SecureStream {
@@ -269,7 +320,21 @@ impl AsyncRead for SecureStream {
         if let Poll::Ready(cut) = self.tie.poll_cut(context) {
             return Poll::Ready(Err(cut));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let Some(greeting) = &mut self.greeting else {
+            return read;
+        };
+        greeting.lacking = greeting
+            .lacking
+            .saturating_sub(buffer.filled().len() - before);
+        if greeting.lacking == 0 {
+            self.greeting = None;
+        } else if read.is_pending() && greeting.deadline.as_mut().poll(context).is_ready() {
+            let words = format!("HTTP/2 did not begin within {GREETING_DEADLINE:?}");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, words)));
+        }
+        read
     }
 }
 

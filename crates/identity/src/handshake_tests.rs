@@ -423,6 +423,43 @@ async fn silent_and_babbling_connections_hold_up_nobody() {
     assert_eq!(serving.counts.accepted(), 1);
 }
 
+#[tokio::test]
+async fn who_dribbles_the_beginning_of_http_2_is_ended() {
+    let shop = authority("shop");
+    let serving = serve(&issue(&shop, node("lb1"))).await;
+    let config = issue(&shop, ada())
+        .client_config(Expected::AnyNode)
+        .unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let stream = TcpStream::connect(serving.address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let stream = connector.connect(name, stream).await.unwrap();
+    let (mut answers, mut words) = tokio::io::split(stream);
+    let begun = std::time::Instant::now();
+    // A byte of the preface and settings every half second would take sixteen seconds.
+    let dribble = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(500));
+        for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
+            pace.tick().await;
+            if words.write_all(&[*byte]).await.is_err() || words.flush().await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(
+        Duration::from_secs(14),
+        tokio::io::AsyncReadExt::read_to_end(&mut answers, &mut answer),
+    );
+    assert!(ended.await.is_ok(), "it is held for ever");
+    assert!(begun.elapsed() >= Duration::from_secs(4));
+    dribble.abort();
+    let client = issue(&shop, ada());
+    connect(&client, &serving.address.to_string(), Expected::AnyNode)
+        .await
+        .unwrap();
+}
+
 #[test]
 fn credentials_that_do_not_belong_together_are_refused_with_the_file_named() {
     let (shop, other) = (authority("shop"), authority("shop"));

@@ -13,14 +13,18 @@
 //! - [`issuer`]: [`NodeIssuer`], which certifies nodes without the authority's key.
 //! - [`token`] and [`joining`]: [`JoinToken`], with which a new node finds an issuer and is let to ask.
 //! - [`revocation`]: [`RevocationList`], certificates that an authority has taken back.
+//! - [`rate`]: [`Rates`](rate::Rates), how often each of many may do something.
+//! - [`sealing`]: what only the nodes of a fleet can read, wherever it lies.
 //! - [`verify`]: the rules of the handshake, and the words for each way to be refused.
 //! - [`accept`]: [`Incoming`], connections for tonic's server; each request carries its [`Caller`].
+//! - [`admission`]: [`ConnectionLimits`], how much of the port anybody may have.
 //! - [`mod@connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
 //!   host that does not answer.
 //!
 //! What a role may do is decided by `hafleet-api`; which node may say what, by `hafleet-cluster`.
 
 pub mod accept;
+pub mod admission;
 pub mod authority;
 pub mod bundle;
 pub mod certificate;
@@ -31,13 +35,16 @@ pub mod joining;
 mod keep;
 mod live;
 pub mod principal;
+pub mod rate;
 mod refusals;
 pub mod revocation;
+pub mod sealing;
 mod ties;
 pub mod token;
 pub mod verify;
 
 pub use accept::{Caller, Incoming};
+pub use admission::ConnectionLimits;
 pub use authority::{Authority, AuthorityError, IssueRequest, Issued};
 pub use bundle::{Bundle, BundleError, TrafficCertificate};
 pub use connect::{ConnectError, Connection, connect, connect_lazy};

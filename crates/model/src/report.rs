@@ -40,6 +40,9 @@ pub struct NodeReport {
     /// The EC2 instance that it runs on, if it knows.
     #[serde(default)]
     pub instance: Option<InstanceName>,
+    /// The public key to which what only nodes may read is sealed for it; none of a version that knows of none.
+    #[serde(default)]
+    pub sealing_key: Option<String>,
     /// Why it cannot lead; none when it can.
     pub unfit: Option<String>,
     /// It is looking around, since it has just started or was stalled, and would not replace a leader that is gone.

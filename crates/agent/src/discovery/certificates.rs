@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hafleet_discovery::services::Certificates;
 use hafleet_identity::Bundle;
+use hafleet_model::Stamp;
 use hafleet_model::secrets::{CertificateName, Confidential};
-use hafleet_model::{Secrets, Stamp};
 
 use crate::certificates::CertificateKeeper;
 
@@ -46,8 +46,9 @@ impl Certificates for FleetCertificates {
         let document = self.keeper.newest();
         let stamp = document.as_ref().map(|document| document.stamp());
         if names.0 != stamp {
-            let secrets = document.and_then(|document| Secrets::parse(document.body()).ok());
-            let held = secrets.unwrap_or_default();
+            let Ok(held) = self.keeper.vault().read(document.as_deref()) else {
+                return false;
+            };
             *names = (stamp, held.iter().map(|(name, _)| name.clone()).collect());
         }
         names.1.contains(name)

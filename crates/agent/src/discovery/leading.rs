@@ -14,7 +14,7 @@ use hafleet_api::{Fleet as _, v1};
 use hafleet_cluster::{Cluster, Expect, View, WriteError, WriteRequest};
 use hafleet_discovery::{Judgement, Launch};
 use hafleet_model::secrets::CertificateName;
-use hafleet_model::{Document, DocumentKind, Endpoints, Header, Secrets, Term, with_causes};
+use hafleet_model::{Document, DocumentKind, Endpoints, Header, Term, with_causes};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -212,9 +212,7 @@ impl DiscoveryLoop {
         if judgement.certificates.is_empty() {
             return Ok(());
         }
-        let document = self.fleet.certificates.newest();
-        let secrets = document.and_then(|document| Secrets::parse(document.body()).ok());
-        let secrets = secrets.unwrap_or_default();
+        let secrets = self.fleet.certificates.secrets().unwrap_or_default();
         let (mut lacking, mut reasons) = (BTreeSet::new(), Vec::new());
         for (name, pem) in &judgement.certificates {
             if secrets.get(name) == Some(pem) {

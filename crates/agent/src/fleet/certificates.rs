@@ -1,5 +1,7 @@
 //! The fleet's certificates: what the API tells of them, and the leader's part in changing them.
 
+use std::sync::Arc;
+
 use hafleet_api::Failure;
 use hafleet_api::certificates::{
     CertificateChange, CertificateList, CertificateStatus, CertificateWrite,
@@ -15,7 +17,11 @@ use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
 use jiff::Timestamp;
 
 use super::{AgentFleet, HOLDERS_WAIT, WriteFailure};
+use crate::vault::{KeyChoice, SealedBody};
 use hafleet_model::with_causes;
+
+/// The longest comment that is made here, in characters: the names of some hundred nodes.
+const MAX_COMMENT_CHARS: usize = 1_000;
 
 /// How often a change is tried anew when another leader changed a certificate in between.
 const ATTEMPTS: u32 = 10;
@@ -23,7 +29,7 @@ const ATTEMPTS: u32 = 10;
 impl AgentFleet {
     pub(super) fn certificate_list(&self) -> Result<CertificateList, Failure> {
         let document = self.certificates.newest();
-        let secrets = parsed(document.as_deref())?;
+        let secrets = self.opened(document.as_deref())?;
         let users = self.users();
         let status = |(name, pem): (&CertificateName, &Confidential)| CertificateStatus {
             name: name.clone(),
@@ -41,7 +47,7 @@ impl AgentFleet {
         &self,
         name: &CertificateName,
     ) -> Result<CertificateStatus, Failure> {
-        let secrets = parsed(self.certificates.newest().as_deref())?;
+        let secrets = self.opened(self.certificates.newest().as_deref())?;
         let unknown = || Failure::UnknownCertificate(name.clone());
         let pem = secrets.get(name).ok_or_else(unknown)?;
         Ok(CertificateStatus {
@@ -60,12 +66,15 @@ impl AgentFleet {
         let _turn = self.certificates.turn().await;
         for _ in 0..ATTEMPTS {
             let current = self.certificates.newest();
-            let body = self.changed(current.as_deref(), write, examined.as_ref());
-            let body = body.map_err(WriteFailure::Final)?;
+            let changed = self.changed(current.as_deref(), write, examined.as_ref());
+            let changed = changed.map_err(WriteFailure::Final)?;
+            let sealed =
+                changed.map(|secrets| self.sealed(&secrets, current.as_deref(), KeyChoice::Same));
+            let body = sealed.transpose().map_err(WriteFailure::Final)?;
             let warnings = examined.iter().flat_map(Bundle::warnings);
             let warnings = warnings.map(|words| Finding::new("", words)).collect();
             let request = match (body, &current) {
-                (Some(body), _) => request(body, current.as_deref(), write),
+                (Some(body), _) => request(&body, current.as_deref(), write),
                 (None, Some(current)) => return Ok(self.as_it_is(current, warnings).await),
                 (None, None) => break,
             };
@@ -111,14 +120,14 @@ impl AgentFleet {
         }
     }
 
-    /// The secrets' body after the change; none when nothing is different.
+    /// The secrets after the change; none when nothing is different.
     fn changed(
         &self,
         current: Option<&Document>,
         write: &CertificateWrite,
         examined: Option<&Bundle>,
-    ) -> Result<Option<String>, Failure> {
-        let mut secrets = parsed(current)?;
+    ) -> Result<Option<Secrets>, Failure> {
+        let mut secrets = self.opened(current)?;
         let name = &write.name;
         let is_changed = match (&write.change, examined) {
             (CertificateChange::Remove { force }, _) => {
@@ -141,7 +150,76 @@ impl AgentFleet {
             }
             (CertificateChange::Put { .. }, None) => false,
         };
-        Ok(is_changed.then(|| secrets.body()))
+        Ok(is_changed.then_some(secrets))
+    }
+
+    /// Seals the secrets under a new key, here, where the leader is.
+    pub(super) async fn rotate_key_here(&self, intent: &Intent) -> Result<Written, WriteFailure> {
+        let _turn = self.certificates.turn().await;
+        for _ in 0..ATTEMPTS {
+            let Some(current) = self.certificates.newest() else {
+                return Err(WriteFailure::Final(Failure::InvalidArgument {
+                    field: "key",
+                    problem: "the fleet has no certificates, and so no key: `hafleet certificate put` makes the first".to_owned(),
+                }));
+            };
+            let secrets = self.opened(Some(&current)).map_err(WriteFailure::Final)?;
+            let body = self.sealed(&secrets, Some(&current), KeyChoice::New);
+            let body = body.map_err(WriteFailure::Final)?;
+            let Some(key) = &body.key else {
+                return Err(WriteFailure::Final(Failure::InvalidArgument {
+                    field: "key",
+                    problem: "a live node is of a version that cannot read sealed secrets: upgrade it first".to_owned(),
+                }));
+            };
+            let nodes: Vec<_> = body.nodes.iter().map(ToString::to_string).collect();
+            let comment = match intent.comment.as_str() {
+                "" => format!("new key {key}, for {}", nodes.join(", ")),
+                comment => comment.to_owned(),
+            };
+            let comment = comment.chars().take(MAX_COMMENT_CHARS).collect();
+            let request = WriteRequest {
+                kind: DocumentKind::Secrets,
+                body: body.text.as_str().into(),
+                expect: Expect::Revision(current.revision()),
+                author: intent.author.clone(),
+                comment,
+                force: intent.force,
+            };
+            match self.cluster.write(request).await {
+                Ok(written) => {
+                    return Ok(Written {
+                        header: written.header,
+                        stored_by: written.stored_by,
+                        known_nodes: written.known_members,
+                        is_committed: written.committed,
+                        is_unchanged: false,
+                        warnings: Vec::new(),
+                    });
+                }
+                Err(WriteError::Unexpected { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let words = "others change certificates at the same time; nothing was written, try again";
+        Err(WriteFailure::Final(Failure::TimedOut(words.to_owned())))
+    }
+
+    fn opened(&self, document: Option<&Document>) -> Result<Secrets, Failure> {
+        let opened = self.certificates.vault().read(document);
+        opened.map_err(|error| Failure::Internal(with_causes(&error)))
+    }
+
+    fn sealed(
+        &self,
+        secrets: &Secrets,
+        current: Option<&Document>,
+        choice: KeyChoice,
+    ) -> Result<SealedBody, Failure> {
+        let view = Arc::clone(&self.cluster.view().borrow());
+        let vault = self.certificates.vault();
+        let body = vault.body(secrets, current, choice, &view);
+        body.map_err(|error| Failure::Internal(with_causes(&error)))
     }
 
     async fn as_it_is(&self, current: &Document, warnings: Vec<Finding>) -> Written {
@@ -211,14 +289,11 @@ impl Users {
     }
 }
 
-fn parsed(document: Option<&Document>) -> Result<Secrets, Failure> {
-    let Some(document) = document else {
-        return Ok(Secrets::default());
-    };
-    Secrets::parse(document.body()).map_err(|error| Failure::Internal(error.to_string()))
-}
-
-fn request(body: String, current: Option<&Document>, write: &CertificateWrite) -> WriteRequest {
+fn request(
+    body: &SealedBody,
+    current: Option<&Document>,
+    write: &CertificateWrite,
+) -> WriteRequest {
     let Intent {
         author,
         comment,
@@ -232,7 +307,7 @@ fn request(body: String, current: Option<&Document>, write: &CertificateWrite) -
     };
     WriteRequest {
         kind: DocumentKind::Secrets,
-        body: body.into(),
+        body: body.text.as_str().into(),
         expect: current.map_or(Expect::Absent, |current| {
             Expect::Revision(current.revision())
         }),

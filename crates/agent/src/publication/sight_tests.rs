@@ -18,6 +18,7 @@ fn member(id: &str, liveness: Liveness) -> Member {
         version: String::new(),
         is_witness: false,
         instance: None,
+        sealing_key: None,
         unfit: None,
         is_settling: false,
         claim: None,

@@ -14,6 +14,7 @@ pub(crate) mod node_drain;
 pub(crate) mod overrides;
 pub(crate) mod pki;
 pub(crate) mod plan;
+pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod server_args;
 pub(crate) mod sources;

@@ -165,6 +165,20 @@ impl Peer {
         }
         Ok((document, wire::ancestry(&reply.ancestry)?))
     }
+
+    /// The key `id`, sealed to `recipient`.
+    pub(crate) async fn share_key(
+        &mut self,
+        id: &str,
+        recipient: &str,
+    ) -> Result<String, AskError> {
+        let request = proto::ShareKeyRequest {
+            key: id.to_owned(),
+            recipient: recipient.to_owned(),
+        };
+        let reply = within(self.deadline, self.client.share_key(request)).await?;
+        Ok(reply.sealed_key)
+    }
 }
 
 /// The generated client with the limits that all agents use.

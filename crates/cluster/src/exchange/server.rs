@@ -12,17 +12,22 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::{self, Refusal};
 use super::wire;
+use crate::config::KeyShares;
 use crate::documents::{Documents, Outcome};
 use crate::gossip::{Inbox, Refused};
 use crate::offload::offload;
 use crate::proto;
 use crate::proto::peer_server::Peer;
 
+/// The longest id or public key that is looked at, in bytes.
+const MAX_KEY_TEXT_LEN: usize = 256;
+
 /// The gRPC service that a node offers to its peers.
 #[derive(Debug)]
 pub struct PeerService {
     pub(crate) documents: Arc<Documents>,
     pub(crate) inbox: Inbox,
+    pub(crate) key_shares: Option<Arc<dyn KeyShares>>,
 }
 
 #[tonic::async_trait]
@@ -134,6 +139,22 @@ impl Peer for PeerService {
         Ok(Response::new(proto::ConflictsReply {
             stamps: wire::ancestry_message(&stamps),
         }))
+    }
+
+    async fn share_key(
+        &self,
+        request: Request<proto::ShareKeyRequest>,
+    ) -> Result<Response<proto::ShareKeyReply>, Status> {
+        let (caller, _) = node(&request)?;
+        let proto::ShareKeyRequest { key, recipient } = request.into_inner();
+        if key.len() > MAX_KEY_TEXT_LEN || recipient.len() > MAX_KEY_TEXT_LEN {
+            return Err(Status::invalid_argument("that is no key"));
+        }
+        let shares = self.key_shares.as_ref();
+        let shared = shares.and_then(|shares| shares.share(&key, &recipient));
+        let sealed_key = shared.ok_or_else(|| Status::not_found("this node has no such key"))?;
+        tracing::info!(node = %caller, key, "a key was sealed to a node that asked for it");
+        Ok(Response::new(proto::ShareKeyReply { sealed_key }))
     }
 }
 

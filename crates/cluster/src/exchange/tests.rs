@@ -305,6 +305,13 @@ impl proto::peer_server::Peer for Terse {
         Err(Status::unimplemented("not asked here"))
     }
 
+    async fn share_key(
+        &self,
+        _: Request<proto::ShareKeyRequest>,
+    ) -> Result<Response<proto::ShareKeyReply>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
     async fn fetch_document(
         &self,
         _: Request<proto::FetchDocumentRequest>,

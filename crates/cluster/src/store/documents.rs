@@ -126,6 +126,42 @@ impl Store {
         self.read(|transaction| conflicts_of(kind, &transaction.open_table(CONFLICTS)?))
     }
 
+    /// Erases the bodies of all revisions but `newest` for which `is_to_go` holds; how many went. Their pages in the file
+    /// are free, and not overwritten: see [`Store::rewrite`].
+    pub(crate) fn erase_bodies(
+        &self,
+        kind: DocumentKind,
+        newest: Stamp,
+        is_to_go: fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        let (first, last) = (number(kind), number(kind) + 1);
+        let (_, term, sequence) = line_key(kind, newest.revision);
+        let digest = digest_text(newest.digest);
+        let kept = (first, term, sequence, digest.as_str());
+        let found = self.read(|transaction| {
+            let table = transaction.open_table(BODIES)?;
+            let mut found = Vec::new();
+            for entry in table.range((first, 0, 0, "")..(last, 0, 0, ""))? {
+                let (key, body) = entry?;
+                if key.value() != kept && is_to_go(body.value()) {
+                    let (kind, term, sequence, digest) = key.value();
+                    found.push((kind, term, sequence, digest.to_owned()));
+                }
+            }
+            Ok(found)
+        })?;
+        if !found.is_empty() {
+            self.write(|transaction, _| {
+                let mut table = transaction.open_table(BODIES)?;
+                for (kind, term, sequence, digest) in &found {
+                    table.remove((*kind, *term, *sequence, digest.as_str()))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found.len())
+    }
+
     /// Applies `change` to `kind`, wholly or not at all, and syncs it.
     pub(crate) fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
         self.write(|transaction, _| {

@@ -8,6 +8,7 @@
 mod documents;
 mod format;
 mod members;
+mod rewrite;
 
 use std::fs::OpenOptions;
 use std::io;

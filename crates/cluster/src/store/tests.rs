@@ -283,3 +283,50 @@ fn members_are_remembered_and_forgotten() {
     store.remember_members(&[], &["a".into()]).unwrap();
     assert_eq!(store.members().unwrap(), [member("b")]);
 }
+
+#[test]
+fn what_is_erased_is_in_no_byte_of_the_file() {
+    const SECRET: &str = "a text that was never to be there";
+    let contains = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let mut windows = bytes.windows(SECRET.len());
+        windows.any(|window| window == SECRET.as_bytes())
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let store = Store::open(&path).unwrap();
+    let (old, new) = (document(1, 1, SECRET), document(1, 2, "sealed"));
+    store.raise_term(Term(7)).unwrap();
+    store.begin_generation(&node("a"), 5).unwrap();
+    store.change(DocumentKind::Spec, &put(&old)).unwrap();
+    store.change(DocumentKind::Spec, &put(&new)).unwrap();
+    let conflict = Change {
+        conflict: Some((document(1, 3, SECRET), ConflictReason::Fork)),
+        ..Change::default()
+    };
+    store.change(DocumentKind::Spec, &conflict).unwrap();
+    assert!(contains(&path));
+
+    let is_plain = |body: &str| body != "sealed";
+    let erased = store.erase_bodies(DocumentKind::Spec, new.stamp(), is_plain);
+    assert_eq!(erased.unwrap(), 2);
+    store.rewrite().unwrap();
+    assert!(!contains(&path));
+    let again = store.erase_bodies(DocumentKind::Spec, new.stamp(), is_plain);
+    assert_eq!(again.unwrap(), 0);
+
+    // It goes on as before, now and when it is opened again.
+    store
+        .change(DocumentKind::Spec, &put(&document(1, 4, "sealed")))
+        .unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.highest_term().unwrap(), Term(7));
+    assert_eq!(store.line(DocumentKind::Spec).unwrap().len(), 3);
+    assert_eq!(store.conflicts(DocumentKind::Spec).unwrap().len(), 1);
+    let body = |document: &Document| store.body(DocumentKind::Spec, document.stamp()).unwrap();
+    assert_eq!(body(&old), None);
+    assert_eq!(body(&new).as_deref(), Some("sealed"));
+    assert!(store.begin_generation(&node("b"), 5).is_err());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}

@@ -42,7 +42,7 @@ fn names_used(rendered: &Rendered) -> Vec<&str> {
 #[test]
 fn binds_mean_the_fleets_certificate_where_there_is_one() {
     let home = tempfile::tempdir().unwrap();
-    let certificates = Certificates::open(home.path()).unwrap();
+    let certificates = Certificates::open(&home.path().join("certificates")).unwrap();
     certificates
         .hold(vec![
             certificate("www.pem", "one"),
@@ -60,7 +60,7 @@ fn binds_mean_the_fleets_certificate_where_there_is_one() {
 fn a_directory_that_has_to_be_quoted_is_recognised() {
     let home = tempfile::tempdir().unwrap();
     let odd = home.path().join("it's a dir");
-    let certificates = Certificates::open(&odd).unwrap();
+    let certificates = Certificates::open(&odd.join("certificates")).unwrap();
     certificates.hold(vec![certificate("a", "one")]).unwrap();
     assert_eq!(names_used(&rendered(&certificates, &spec("a"))), ["a"]);
 }
@@ -68,7 +68,7 @@ fn a_directory_that_has_to_be_quoted_is_recognised() {
 #[test]
 fn a_template_can_name_them() {
     let home = tempfile::tempdir().unwrap();
-    let certificates = Certificates::open(home.path()).unwrap();
+    let certificates = Certificates::open(&home.path().join("certificates")).unwrap();
     certificates.hold(vec![certificate("a", "one")]).unwrap();
     let text = "version: 1\ntemplate: |\n  bind :1 ssl crt {{ certificate('a') }} crt {{ certificate('b') }}\n";
     let found = rendered(&certificates, text);
@@ -83,7 +83,7 @@ fn a_template_can_name_them() {
 #[test]
 fn files_are_the_agents_alone_and_go_when_nothing_needs_them() {
     let home = tempfile::tempdir().unwrap();
-    let certificates = Certificates::open(home.path()).unwrap();
+    let certificates = Certificates::open(&home.path().join("certificates")).unwrap();
     let both = vec![certificate("a", "one"), certificate("b", "two")];
     assert!(certificates.hold(both.clone()).unwrap());
     assert!(!certificates.hold(both).unwrap());
@@ -102,14 +102,14 @@ fn files_are_the_agents_alone_and_go_when_nothing_needs_them() {
     assert!(!dir.join("a").exists() && dir.join("b").exists());
 
     fs::write(dir.join(".candidate-x.pem"), "one").unwrap();
-    Certificates::open(home.path()).unwrap();
+    Certificates::open(&home.path().join("certificates")).unwrap();
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "b alone");
 }
 
 #[test]
 fn a_file_that_was_changed_or_removed_is_put_back() {
     let home = tempfile::tempdir().unwrap();
-    let certificates = Certificates::open(home.path()).unwrap();
+    let certificates = Certificates::open(&home.path().join("certificates")).unwrap();
     let path = home.path().join("certificates/a");
     for spoil in [
         |path: &Path| fs::write(path, "x"),
@@ -120,4 +120,20 @@ fn a_file_that_was_changed_or_removed_is_put_back() {
         certificates.hold(vec![certificate("a", "one")]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
     }
+}
+
+#[test]
+fn keys_do_not_stay_where_they_were_before() {
+    let home = tempfile::tempdir().unwrap();
+    let (former, dir) = (home.path().join("disk"), home.path().join("memory"));
+    let before = Certificates::open(&former).unwrap();
+    before.hold(vec![certificate("a", "one")]).unwrap();
+    let runs = rendered(&before, &spec("a"));
+
+    let certificates = Certificates::open_instead_of(former.clone(), &dir).unwrap();
+    certificates.hold(vec![certificate("a", "one")]).unwrap();
+    certificates.sweep(&runs);
+    assert!(former.join("a").exists(), "what runs names it");
+    certificates.sweep(&rendered(&certificates, &spec("a")));
+    assert!(!former.exists() && dir.join("a").exists());
 }

@@ -9,7 +9,7 @@ mod held;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -30,25 +30,48 @@ pub struct Certificates {
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
+    /// Where they were before the agent was told another directory, if that is there still.
+    former: Option<PathBuf>,
     held: RwLock<Arc<Held>>,
     /// Taken by whoever changes files, so that one at a time does.
     writing: Mutex<()>,
 }
 
 impl Certificates {
-    /// Takes the directory `certificates` in `dir`, and makes it if it is not there. Nothing is held yet.
+    /// Takes the directory `dir`, makes it if it is not there, and has nobody but the agent's user enter it. Nothing is
+    /// held yet.
     pub(crate) fn open(dir: &Path) -> Result<Self, FileError> {
-        let dir = dir.join("certificates");
+        let dir = dir.to_owned();
         let made = fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&dir);
         made.map_err(FileError::io("making the directory", &dir))?;
+        let private = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
+        private.map_err(FileError::io("making private", &dir))?;
         remove_candidates(&dir);
         let shared = Shared {
             held: RwLock::new(Arc::new(Held::nothing_in(&dir))),
             writing: Mutex::new(()),
+            former: None,
             dir,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// As [`Self::open`]; what lies in the directory `former` is removed when HAProxy needs it no more.
+    pub(crate) fn open_instead_of(former: PathBuf, dir: &Path) -> Result<Self, FileError> {
+        let opened = Self::open(dir)?;
+        if former == dir || !former.is_dir() {
+            return Ok(opened);
+        }
+        let shared = Shared {
+            dir: opened.shared.dir.clone(),
+            former: Some(former),
+            held: RwLock::new(opened.held()),
+            writing: Mutex::new(()),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -104,6 +127,9 @@ impl Certificates {
     /// one of them cannot be removed is a remark: nothing reads it.
     pub(crate) fn sweep(&self, applied: &Rendered) {
         let _writing = self.writing();
+        if let Some(former) = &self.shared.former {
+            remove_former(former, applied);
+        }
         let held = self.held();
         let used = applied.certificates().iter();
         let kept: BTreeSet<_> = held.iter().chain(used).map(HeldCertificate::path).collect();
@@ -127,6 +153,22 @@ impl Certificates {
     fn writing(&self) -> std::sync::MutexGuard<'_, ()> {
         let writing = self.shared.writing.lock();
         writing.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the directory `former` with the keys in it, unless the configuration that HAProxy runs names it.
+fn remove_former(former: &Path, applied: &Rendered) {
+    let is_named = applied.body().contains(&*former.to_string_lossy());
+    if is_named || !former.is_dir() {
+        return;
+    }
+    match fs::remove_dir_all(former) {
+        Ok(()) => {
+            tracing::info!(path = %former.display(), "certificates lie elsewhere now: directory removed");
+        }
+        Err(error) => {
+            tracing::warn!(path = %former.display(), %error, "unused certificates not removed");
+        }
     }
 }
 

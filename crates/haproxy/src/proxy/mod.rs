@@ -87,7 +87,12 @@ impl Proxy {
                 adopt::adopt(&files).await?
             }
         };
-        let certificates = Certificates::open(files.dir())?;
+        let usual = files.dir().join("certificates");
+        let secrets_dir = settings.secrets_dir.as_deref().map(prepare::whole);
+        let certificates = match secrets_dir {
+            Some(dir) => Certificates::open_instead_of(usual, &dir.join("certificates"))?,
+            None => Certificates::open(&usual)?,
+        };
         let (current, watched) = watch::channel(adopted.current);
         let mut proxy = Self {
             inspector: Inspector::new(settings, binary, files, certificates, watched),

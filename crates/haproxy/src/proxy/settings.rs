@@ -17,6 +17,9 @@ pub struct Settings {
     pub binary: Option<PathBuf>,
     /// Where the configuration and the notes on it are kept (`haproxy.cfg`, `applied.json`); survives restarts of the machine.
     pub config_dir: PathBuf,
+    /// In which directory the one with the fleet's certificates and their keys is made (`certificates`);
+    /// [`Self::config_dir`] if absent.
+    pub secrets_dir: Option<PathBuf>,
     /// Where runtime sockets are; a short path, since the system allows about 70 characters.
     pub runtime_dir: PathBuf,
     /// Who starts HAProxy.
@@ -50,6 +53,7 @@ impl Settings {
         Self {
             binary: None,
             config_dir: config_dir.into(),
+            secrets_dir: None,
             runtime_dir: runtime_dir.into(),
             process: ProcessMode::Own,
             config_file: None,

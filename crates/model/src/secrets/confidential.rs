@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 /// A text that must not be printed: a private key, or something that holds one. It has no `Display` and no form in JSON,
-/// and its `Debug` says only how long it is. Cheap to clone.
+/// and its `Debug` says only how long it is. Cheap to clone; when the last clone is dropped, it is cleared from memory.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Confidential(Arc<str>);
+pub struct Confidential(Arc<Zeroizing<String>>);
 
 impl Confidential {
     /// Keeps `text`.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The text itself, for those who write it to where it belongs.

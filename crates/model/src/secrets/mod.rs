@@ -2,7 +2,8 @@
 //!
 //! Its body is JSON with a version, so that it can be read by later versions:
 //! `{"version":1,"certificates":{"www.pem":{"pem":"…"}}}`. Each PEM is what HAProxy loads: the certificate, its chain,
-//! its key. Whether those belong together is looked at before they get here (`hafleet-identity`); this module knows
+//! its key. In that form it is sealed (`hafleet-identity`), and only as such does it leave a node or get to its disk.
+//! Whether those belong together is looked at before they get here (`hafleet-identity`); this module knows
 //! names and forms.
 //!
 //! A key can be had by [`Confidential::expose`] alone. Nothing else here shows one: no `Debug`, no error, no JSON.
@@ -13,6 +14,7 @@ mod name;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use confidential::Confidential;
 pub use name::{CertificateName, CertificateNameError};
@@ -108,18 +110,18 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// The document's body: the same certificates give the same bytes.
-    pub fn body(&self) -> String {
-        let entry = |(name, pem): (&CertificateName, &Confidential)| {
-            let pem = pem.expose().to_owned();
-            (name.to_string(), Entry { pem })
-        };
+    /// The document's body before it is sealed: the same certificates give the same bytes. It is cleared from memory when
+    /// it is dropped.
+    pub fn body(&self) -> Zeroizing<String> {
+        let certificates = self.certificates.iter();
         let body = Body {
             version: Self::VERSION,
-            certificates: self.certificates.iter().map(entry).collect(),
+            certificates: certificates
+                .map(|(name, pem)| (name.to_string(), Entry { pem: pem.expose() }))
+                .collect(),
         };
         // Texts and numbers under text keys: there is nothing in it that JSON could not hold.
-        serde_json::to_string(&body).unwrap_or_default()
+        Zeroizing::new(serde_json::to_string(&body).unwrap_or_default())
     }
 
     /// All certificates, by name.
