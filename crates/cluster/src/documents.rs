@@ -60,6 +60,8 @@ pub struct Documents {
     store: Arc<dyn Storage>,
     clock: Clock,
     history_limit: usize,
+    /// Held from a promise to what is stored under it.
+    promise: Mutex<()>,
     shelves: [Shelf; DocumentKind::ALL.len()],
     /// Told whenever a newest revision changes.
     changed: Arc<Notify>,
@@ -120,6 +122,7 @@ impl Documents {
             store,
             clock,
             history_limit,
+            promise: Mutex::default(),
             shelves,
             changed,
         })
@@ -264,6 +267,27 @@ impl Documents {
             .filter(|record| record.header.is_none())
             .map(|record| record.stamp)
             .collect())
+    }
+
+    /// Promises the leader of `term` to store nothing for an earlier one, and does `act`; or says to whom of which later
+    /// term it has promised that before. Nothing comes between: whoever is told under a promise what is newest here would
+    /// otherwise not be told of what an earlier leader has stored a moment later, and counts as committed.
+    ///
+    /// # Errors
+    /// When the promise cannot be made durable.
+    pub fn promised<T>(
+        &self,
+        term: Term,
+        act: impl FnOnce() -> T,
+    ) -> Result<Result<T, Term>, StoreError> {
+        // It guards no data, so one left by a panic is as good as any.
+        let _held = self.promise.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = self.store.raise_term(term)?;
+        Ok(if highest > term {
+            Err(highest)
+        } else {
+            Ok(act())
+        })
     }
 
     /// Writes the successor of the newest revision, as leader of `term`. `make` gets the stamp of the newest and

@@ -19,6 +19,8 @@ use crate::plan::Millis;
 
 /// The name that the fleet publishes.
 pub(crate) const NAME: &str = "www.test";
+/// The mark of the authority under which the fleet's certificates are.
+const AUTHORITY: &str = "a1";
 /// How long nothing must have been written before a leader without a majority takes the name.
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -71,6 +73,7 @@ impl Publication {
         };
         let claimant = Claimant {
             fleet: fleet.clone(),
+            authorities: vec![AUTHORITY.to_owned()],
             node: me.clone(),
             term,
             has_majority: view.has_majority(),
@@ -105,6 +108,7 @@ impl Publication {
                 leader: me,
                 sequence: 1,
                 nonce,
+                authority: Some(AUTHORITY.to_owned()),
             },
         };
         Verdict::Write(fenced(NAME, &there, changes, &next).changes)

@@ -29,8 +29,8 @@ pub enum Refusal {
 /// # Errors
 /// When a later term was promised before, or the promise cannot be made durable.
 pub fn heads(documents: &Documents, term: Term) -> Result<Vec<(DocumentKind, Stamp)>, Refusal> {
-    promise(documents, term)?;
-    Ok(documents.heads())
+    let heads = documents.promised(term, || documents.heads())?;
+    heads.map_err(Refusal::LaterTerm)
 }
 
 /// Stores what the leader of `term` has written.
@@ -48,10 +48,10 @@ pub fn store(
             "the revision is of a later term than its leader".to_owned(),
         ));
     }
-    promise(documents, term)?;
     let (kind, stamp) = (document.kind(), document.stamp());
-    let outcome = documents
-        .adopt(document, ancestry, false)
+    let adopted = documents.promised(term, || documents.adopt(document, ancestry, false))?;
+    let outcome = adopted
+        .map_err(Refusal::LaterTerm)?
         .map_err(|error| match error {
             AdoptError::Store(error) => Refusal::Store(error),
             other => Refusal::Invalid(other.to_string()),
@@ -85,12 +85,4 @@ pub fn conflicts(documents: &Documents, kind: DocumentKind) -> Vec<Stamp> {
         .iter()
         .map(|conflict| conflict.header.stamp)
         .collect()
-}
-
-fn promise(documents: &Documents, term: Term) -> Result<(), Refusal> {
-    let highest = documents.raise_term(term)?;
-    if highest > term {
-        return Err(Refusal::LaterTerm(highest));
-    }
-    Ok(())
 }

@@ -166,14 +166,19 @@ impl Write {
         documents: &Documents,
         still_leads: impl FnOnce(Term) -> bool,
     ) -> Result<Arc<Document>, WriteError> {
-        documents.append(self.kind(), |newest| {
-            if !still_leads(self.term)
-                || newest.is_some_and(|newest| newest.revision.term > self.term)
-            {
-                return Err(WriteError::Overtaken);
-            }
-            self.successor(newest)
-        })
+        let append = || {
+            documents.append(self.kind(), |newest| {
+                if !still_leads(self.term)
+                    || newest.is_some_and(|newest| newest.revision.term > self.term)
+                {
+                    return Err(WriteError::Overtaken);
+                }
+                self.successor(newest)
+            })
+        };
+        // This node may have promised a later leader already, and not have looked around since.
+        let appended = documents.promised(self.term, append)?;
+        appended.map_err(|_later| WriteError::Overtaken)?
     }
 
     /// What follows `newest`, if the writer expected that.
@@ -343,3 +348,7 @@ fn check_size(request: &WriteRequest) -> Result<(), WriteError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;
