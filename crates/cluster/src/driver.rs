@@ -28,12 +28,14 @@ use crate::view::{LinkState, Member, View};
 /// Changes that come this close together are looked at once.
 const COALESCE: Duration = Duration::from_millis(2);
 /// And so much longer for each node, since a look costs more where there are more.
-const COALESCE_PER_NODE: Duration = Duration::from_micros(50);
+const COALESCE_PER_NODE: Duration = Duration::from_micros(200);
 
 /// For how long a node is named that has stopped answering: until everyone has had a look.
 const NEWS_OF_DEATH: Duration = Duration::from_secs(20);
 /// How many peers hear at once of a change that is not urgent, besides the leader.
 const FEW: usize = 2;
+/// How many peers that gossip does not know yet are gossiped with at each tick: each hears of the others from them.
+const INTRODUCTIONS: usize = 8;
 
 /// What wakes the driver.
 enum Event {
@@ -89,6 +91,8 @@ impl Driver {
                 Event::Opened(address) => {
                     self.links.ensure(address);
                     self.links.hurry(address);
+                    // There is something to be seen once it is connected.
+                    continue;
                 }
             }
             if let Some(later) = self.rules.later_run() {
@@ -276,9 +280,12 @@ impl Driver {
             addresses.collect::<HashSet<_>>()
         });
         let live = live.await;
-        let links = self.links.statuses().into_keys();
-        let unknown = links.filter(|address| !live.contains(address));
-        for address in self.links.begin_pushes(unknown) {
+        let links = self.links.statuses().into_iter();
+        let unknown = links
+            .filter(|(address, link)| link.state == LinkState::Connected && !live.contains(address))
+            .map(|(address, _)| address);
+        let unknown = unknown.sample(&mut rand::rng(), INTRODUCTIONS);
+        for address in self.links.begin_pushes(unknown.into_iter()) {
             self.gossip_to(address);
         }
     }
