@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, FailureDetectorConfig,
@@ -155,6 +155,7 @@ impl Parts {
             wake: self.wake,
             gossiped: self.gossiped,
             listener: Listener::new(config.timing.gossip_interval),
+            looked_at: Instant::now(),
             stop: self.stop.clone(),
             published: BTreeMap::new(),
             store: self.store,

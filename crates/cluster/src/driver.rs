@@ -64,6 +64,8 @@ pub(crate) struct Driver {
     pub(crate) wake: Arc<Notify>,
     pub(crate) gossiped: Arc<Notify>,
     pub(crate) listener: Listener,
+    /// When the last look began.
+    pub(crate) looked_at: Instant,
     pub(crate) stop: CancellationToken,
     /// The keys and values that gossip has of us.
     pub(crate) published: BTreeMap<String, String>,
@@ -85,7 +87,12 @@ impl Driver {
             };
             match event {
                 Event::Stop => return Ok(()),
-                Event::Tick => self.introduce().await,
+                Event::Tick => {
+                    self.introduce().await;
+                    if !self.is_look_due() {
+                        continue;
+                    }
+                }
                 Event::Gossiped if !self.has_news().await => continue,
                 Event::Changed | Event::Gossiped => self.coalesce().await,
                 Event::Opened(address) => {
@@ -128,6 +135,15 @@ impl Driver {
                 .await
     }
 
+    /// Whether time alone is a reason to look. In a large fleet that costs more, and is done less often while somebody leads;
+    /// but often enough not to be taken for a stall.
+    fn is_look_due(&self) -> bool {
+        let view = self.view.borrow();
+        view.members.len() <= FULL_MESH
+            || view.leadership.leader.is_none()
+            || self.looked_at.elapsed() > self.gossip_interval * 5 / 8
+    }
+
     /// Waits for the changes that come with the one that was noticed.
     async fn coalesce(&self) {
         let members = u32::try_from(self.view.borrow().members.len()).unwrap_or(u32::MAX);
@@ -135,6 +151,7 @@ impl Driver {
     }
 
     async fn look_and_act(&mut self) {
+        self.looked_at = Instant::now();
         let me = self.me.clone();
         let unanswered = self.links.unanswered(Instant::now());
         let mut heard = self
