@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", root.display());
     // For the table of who may call what. The code of this one is made where it is spoken.
     let peer = protox::compile([root.join("hafleet/v1/peer.proto")], [&root])?;
+    let join = protox::compile([root.join("hafleet/v1/join.proto")], [&root])?;
     let files = protox::compile([root.join("hafleet/v1/admin.proto")], [root])?;
     let descriptors = files.encode_to_vec();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -18,8 +19,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
-        .skip_debug([".hafleet.v1.PutCertificateRequest"])
+        .skip_debug([
+            ".hafleet.v1.PutCertificateRequest",
+            ".hafleet.v1.CreateJoinTokenResponse",
+        ])
         .compile_fds(files)?;
+    tonic_prost_build::configure()
+        .skip_debug([".hafleet.join.v1.JoinRequest"])
+        .compile_fds(join)?;
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors)?
         .preserve_proto_field_names()

@@ -18,12 +18,14 @@ use hafleet_model::{FleetName, NodeId};
 use serde::Deserialize;
 
 use crate::audit::AuditFileConfig;
+use crate::trust::joins::IssuerConfig;
 
 mod addresses;
 mod audit;
 mod dns_keys;
 mod docker;
 mod limits;
+mod issuer;
 
 pub use addresses::AddressSource;
 pub use limits::LimitsConfig;
@@ -33,6 +35,7 @@ use audit::AuditSection;
 use dns_keys::DnsKeySection;
 use docker::DockerSection;
 use limits::LimitsSection;
+use issuer::IssuerSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
 const ENVIRONMENT_PREFIX: &str = "HAFLEET_AGENT_";
@@ -78,6 +81,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where its audit log is written, if to a file.
     pub audit: Option<AuditFileConfig>,
+    /// Its issuer, if it certifies new nodes.
+    pub issuer: Option<IssuerConfig>,
 }
 
 impl Config {
@@ -186,6 +191,7 @@ struct File {
     log: LogSection,
     #[serde(default)]
     audit: AuditSection,
+    issuer: Option<IssuerSection>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -395,6 +401,10 @@ impl File {
         let data_address = self.haproxy.address.unwrap_or(self.address);
         let addresses = self.addresses.read(data_address, &mut faults);
         let docker = self.docker.engine(&mut faults);
+        let listen = self.listen.unwrap_or(self.address);
+        let issuer = self
+            .issuer
+            .map(|issuer| issuer.read(self.address, listen, self.port, &mut faults));
         let audit = self.audit.read(&mut faults);
         let limits = self.limits.read(&mut faults);
         let dns_keys = dns_keys::read(&self.dns_keys, &mut faults);
@@ -458,6 +468,7 @@ impl File {
                 filter: self.log.filter,
             },
             audit,
+            issuer,
         })
     }
 }

@@ -179,3 +179,34 @@ fn keys_of_name_servers_are_read_and_never_printed() {
     assert!(config.dns_keys.contains_key("update.example.com"));
     assert!(!format!("{config:?}").contains(secret));
 }
+
+#[test]
+fn an_audit_log_and_an_issuer_have_their_defaults_and_bounds() {
+    let with = |part: &str| load(&format!("{WHOLE}\n{part}"));
+    let audit = with("[audit]\nfile = \"/var/log/audit.jsonl\"").unwrap();
+    let audit = audit.audit.unwrap();
+    assert_eq!((audit.max_bytes, audit.keep), (10_000_000, 5));
+    let issuer = "[issuer]\ncertificate = \"/i.pem\"\nkey = \"/k.pem\"\n";
+    let issuer_config = with(issuer).unwrap().issuer.unwrap();
+    assert_eq!(issuer_config.address, "192.0.2.1:7441".parse().unwrap());
+    assert_eq!(issuer_config.valid_for.as_secs(), 30 * 86_400);
+    assert!(load(WHOLE).unwrap().issuer.is_none());
+    for (part, words) in [
+        ("[audit]\nkeep = 3", "audit.file: it is required"),
+        ("[audit]\nfile = \"here\"", "here is not an absolute path"),
+        ("[audit]\nfile = \"/a\"\nmax_bytes = 9", "9 is too small"),
+        ("[audit]\nfile = \"/a\"\nkeep = 101", "101 is too many"),
+        (
+            &format!("{issuer}port = 7440"),
+            "issuer.port: 7440 is not allowed",
+        ),
+        (
+            &format!("{issuer}valid_days = 366"),
+            "issuer.valid_days: 366 is not allowed",
+        ),
+        ("[issuer]\nkey = \"/k\"", "certificate"),
+    ] {
+        let error = with(part).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}

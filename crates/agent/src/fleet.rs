@@ -5,6 +5,7 @@ mod certificates;
 mod dns;
 mod overrides;
 mod sources;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
 };
 use hafleet_haproxy::Inspector;
+use hafleet_identity::Caller;
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
@@ -43,6 +45,8 @@ use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::overrides::{OverridesKeeper, ServerOverrides};
 use crate::publication::DnsBoard;
 use crate::reloads::ReloadLog;
+use crate::trust::joins::Issuing;
+use crate::trust::revocations::RevocationKeeper;
 use dns::{AdoptDns, ListDns, PlanDns, ReleaseDns};
 use hafleet_model::with_causes;
 use sources::{ConfirmEndpoints, ListSources};
@@ -70,6 +74,8 @@ pub(crate) struct AgentFleet {
     pub(crate) fitness: Fitness,
     pub(crate) reloads: ReloadLog,
     pub(crate) audit: AuditLog,
+    pub(crate) revocations: RevocationKeeper,
+    pub(crate) issuing: Option<Arc<Issuing>>,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
 }
 
@@ -597,6 +603,44 @@ impl Fleet for AgentFleet {
             },
             Scope::Fleet => self.audit_of_all(limit).await,
         }
+    }
+
+    async fn publish_revocations(
+        &self,
+        list: Vec<u8>,
+    ) -> Result<v1::PublishRevocationsResponse, Failure> {
+        self.take_revocations(&list)
+    }
+
+    async fn revocations(&self, authority: &str) -> Result<Vec<u8>, Failure> {
+        let list = self.revocations.list(authority);
+        list.ok_or_else(|| Failure::UnknownRevocations(authority.chars().take(40).collect()))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: v1::CreateJoinTokenRequest,
+        author: String,
+    ) -> Result<v1::CreateJoinTokenResponse, Failure> {
+        self.make_token(request, author).await
+    }
+
+    async fn join_tokens(&self, scope: Scope) -> v1::ListJoinTokensResponse {
+        self.list_tokens(scope).await
+    }
+
+    async fn remove_join_token(&self, id: String, scope: Scope) -> Result<NodeId, Failure> {
+        self.take_token_back(id, scope).await
+    }
+
+    async fn renew_certificate(
+        &self,
+        caller: &Caller,
+        request: Vec<u8>,
+    ) -> Result<String, Failure> {
+        let nobody = || Failure::NoIssuer(format!("node {} has no issuer", self.node));
+        let issuing = self.issuing.as_ref().ok_or_else(nobody)?;
+        issuing.renew(caller, &request)
     }
 
     async fn publish_found(

@@ -2,6 +2,7 @@
 //! answer.
 
 mod dns;
+mod trust;
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@
 //! - [`fitness`]: whether this node can do what only a leader does.
 //! - [`composer`]: spec, endpoints and certificates put together.
 //! - [`audit`]: what was denied and what was changed.
+//! - [`trust`]: renewal, revocation and joining: certificates while the agent runs.
 //! - [`candidate`]: a spec that somebody proposes, and what this node makes of it.
 
 mod audit;
@@ -41,8 +42,10 @@ pub mod reconcile;
 mod reloads;
 mod run;
 mod vault;
+mod trust;
 
 pub use audit::AuditFileConfig;
 pub use config::{Config, ConfigError};
 pub use limits::RequestLimits;
 pub use run::{AgentError, check, run, stop_haproxy};
+pub use trust::joins::IssuerConfig;

@@ -34,6 +34,10 @@ use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
 use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
 use crate::reloads::{ReloadLog, ReloadPace};
+use crate::trust::joins::{self, Issuing};
+use crate::trust::renewal::{self, RenewalLoop};
+use crate::trust::revocations::{self, RevocationKeeper, RevocationLoop};
+use crate::trust::tokens::Tokens;
 use crate::vault::{self, SealingLoop, Vault};
 use crate::{hardening, log, reconcile};
 use hafleet_model::spec::Publication;
@@ -85,6 +89,9 @@ pub enum AgentError {
         /// Why.
         source: std::io::Error,
     },
+    /// The issuer cannot be used.
+    #[error("{0}")]
+    Issuer(String),
     /// The audit log cannot be written.
     #[error("audit.file: {source}; make its directory, or let the agent's user write there")]
     Audit {
@@ -126,7 +133,11 @@ pub async fn check(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
     note(log::filter(&config.log).err());
-    note(credentials(config).err().map(|error| error.to_string()));
+    let own = credentials(config);
+    if let (Ok(own), Some(issuer)) = (&own, &config.issuer) {
+        note(joins::issuer(&config.fleet, issuer, own).err());
+    }
+    note(own.err().map(|error| error.to_string()));
     note(
         settings(config)
             .validate()
@@ -173,6 +184,12 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let credentials = Arc::new(credentials(&config)?);
     directories(&config)?;
+    let revocations = config.data_dir.join("revocations");
+    let revocations = RevocationKeeper::open(Arc::clone(&credentials), revocations.clone())
+        .map_err(|source| AgentError::Directory {
+            path: revocations.display().to_string(),
+            source,
+        })?;
     let store = Store::open(config.data_dir.join("state.redb"))?;
     let listener = listen(config.listen).await?;
     let proxy = Proxy::open(settings(&config)).await?;
@@ -211,6 +228,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), composer, pace, reloads.clone());
     let audit = AuditLog::open(config.node_id.clone(), config.audit.clone())
         .map_err(|source| AgentError::Audit { source })?;
+    let issuing = issuing(&config, &credentials, &cluster, &audit).await?;
     let gate = Gate::new(Arc::clone(&credentials), Arc::new(audit.clone()));
     let fleet = AgentFleet {
         name: config.fleet.clone(),
@@ -225,6 +243,8 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         fitness: Fitness::default(),
         reloads,
         audit,
+        revocations: revocations.clone(),
+        issuing: issuing.as_ref().map(|(issuing, _)| Arc::clone(issuing)),
         last_seen: data_plane.last_seen(),
     };
     let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
@@ -241,6 +261,12 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
     let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
     let mut publication = tokio::spawn(publish(&config, &fleet, &credentials, stop.clone()));
+    let renewal = RenewalLoop::new(config.clone(), Arc::clone(&credentials), cluster.clone());
+    let mut renewal = tokio::spawn(reconcile::run(renewal, renewal::PACE, stop.clone()));
+    let revocations = RevocationLoop::new(revocations, cluster.clone());
+    let revocations = reconcile::run(revocations, revocations::PACE, stop.clone());
+    let mut revocations = tokio::spawn(revocations);
+    let mut joins = tokio::spawn(joins::serve(issuing, stop.clone()));
     let limits = config.limits.clone();
     let incoming = Incoming::with_limits(listener, &credentials, limits.connections)
         .map_err(|error| AgentError::Server(error.to_string()))?;
@@ -258,6 +284,9 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         ended = &mut addresses => Err(AgentError::Server(format!("the loop of addresses ended: {ended:?}"))),
         ended = &mut fitness => Err(AgentError::Server(format!("the loop of fitness ended: {ended:?}"))),
         ended = &mut publication => Err(AgentError::Server(format!("the loop of publication ended: {ended:?}"))),
+        ended = &mut renewal => Err(AgentError::Server(format!("the loop of the certificate ended: {ended:?}"))),
+        ended = &mut revocations => Err(AgentError::Server(format!("the loop of revocations ended: {ended:?}"))),
+        ended = &mut joins => Err(AgentError::Server(format!("the issuer's server ended: {ended:?}"))),
         ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
     };
     tracing::info!("agent stops; HAProxy goes on serving");
@@ -279,6 +308,37 @@ fn open_vault(config: &Config) -> Result<Vault, SealingError> {
         &config.node_key,
         keyring,
     )
+}
+
+/// This node's issuer and its port, if the agent's file names one.
+async fn issuing(
+    config: &Config,
+    credentials: &Arc<Credentials>,
+    cluster: &Cluster,
+    audit: &AuditLog,
+) -> Result<Option<(Arc<Issuing>, TcpListener)>, AgentError> {
+    let Some(issuer) = &config.issuer else {
+        return Ok(None);
+    };
+    joins::issuer(&config.fleet, issuer, credentials).map_err(AgentError::Issuer)?;
+    let tokens = Issuing::tokens_in(&config.data_dir);
+    let tokens = Tokens::open(tokens.clone()).map_err(|error| {
+        let file = tokens.display();
+        AgentError::Issuer(format!(
+            "{file}: {error}; remove it, and the tokens in it are void"
+        ))
+    })?;
+    let listener = listen(issuer.listen).await?;
+    let issuing = Issuing {
+        fleet: config.fleet.clone(),
+        node: config.node_id.clone(),
+        config: issuer.clone(),
+        tokens,
+        credentials: Arc::clone(credentials),
+        cluster: cluster.clone(),
+        audit: audit.clone(),
+    };
+    Ok(Some((Arc::new(issuing), listener)))
 }
 
 /// Runs what asks for servers: the leader's sources, and this node's own containers.
@@ -357,7 +417,7 @@ async fn serve(
     Ok(())
 }
 
-fn credentials(config: &Config) -> Result<Credentials, AgentError> {
+pub(crate) fn credentials(config: &Config) -> Result<Credentials, AgentError> {
     let credentials = Credentials::load(&config.tls)?;
     let expected = hafleet_identity::Identity::node(config.fleet.clone(), config.node_id.clone());
     if *credentials.identity() != expected {

@@ -97,6 +97,12 @@ const ADMIN_METHODS: Methods = &[
     ("ReleaseDns", ADMIN),
     ("PublishFound", Needed::Node),
     ("ListAudit", OPERATOR),
+    ("PublishRevocations", ADMIN),
+    ("GetRevocations", Needed::NodeOr(Role::Viewer)),
+    ("CreateJoinToken", ADMIN),
+    ("ListJoinTokens", ADMIN),
+    ("RemoveJoinToken", ADMIN),
+    ("RenewCertificate", Needed::Node),
 ];
 
 /// What agents say to each other (`proto/hafleet/v1/peer.proto`).

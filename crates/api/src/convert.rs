@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hafleet_model::report::{ApplyState, Change, DataPlane, DataPlaneHealth};
+use hafleet_model::report::{ApplyState, CertificateState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::{Finding, NodeAddress};
 use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
 use pbjson_types::{Duration, Timestamp};
@@ -130,8 +130,25 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
         private_address,
         ipv6_address,
         weight: report.weight.into(),
+        certificate: report.certificate.map(node_certificate),
+        revocations: report.revocations.into_iter().collect(),
+        join_address: report
+            .join_address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         unfit: report.unfit.unwrap_or_default(),
         drained: node.drained.map(Into::into),
+    }
+}
+
+fn node_certificate(certificate: CertificateState) -> v1::NodeCertificate {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    v1::NodeCertificate {
+        ending: certificate.is_ending(now_ms),
+        serial: certificate.serial,
+        not_before: Some(timestamp(certificate.not_before_ms)),
+        not_after: Some(timestamp(certificate.not_after_ms)),
+        error: certificate.error.unwrap_or_default(),
     }
 }
 

@@ -49,6 +49,17 @@ pub enum Failure {
     /// No such certificate is the fleet's.
     #[error("the fleet has no certificate {0}; `hafleet certificate list` shows those that it has")]
     UnknownCertificate(CertificateName),
+    /// No live node has an issuer, or the one that was asked has none.
+    #[error(
+        "{0}; give an agent an issuer with `hafleet pki issuer` and the part [issuer] of its agent.toml"
+    )]
+    NoIssuer(String),
+    /// No such join token is kept.
+    #[error("there is no join token {0}; `hafleet pki token list` shows those that are good")]
+    UnknownToken(String),
+    /// No such list of revoked certificates is held.
+    #[error("this node holds no list of revoked certificates of authority {0:?}")]
+    UnknownRevocations(String),
     /// The spec uses the certificate.
     #[error(
         "the spec uses {name} ({}): take it out of the spec first, or remove it with --force where each node has a file of that name", users.join(", ")
@@ -144,7 +155,10 @@ impl From<Failure> for Status {
             Failure::UnknownRevision(_)
             | Failure::NoSpec
             | Failure::UnknownNode(_)
-            | Failure::UnknownCertificate(_) => Code::NotFound,
+            | Failure::UnknownCertificate(_)
+            | Failure::UnknownToken(_)
+            | Failure::UnknownRevocations(_) => Code::NotFound,
+            Failure::NoIssuer(_) => Code::FailedPrecondition,
             Failure::CertificateInUse { .. } => {
                 let metadata = HashMap::<String, String>::new();
                 details.set_error_info(reason::CERTIFICATE_IN_USE, DOMAIN, metadata);

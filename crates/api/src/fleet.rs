@@ -4,6 +4,7 @@ use crate::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use crate::overrides::OverrideWrite;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use hafleet_identity::Caller;
 use hafleet_model::overrides::Provenance;
 use hafleet_model::report::{Change, NodeReport};
 use hafleet_model::secrets::CertificateName;
@@ -97,6 +98,32 @@ pub trait Fleet: Send + Sync + 'static {
     /// The newest `limit` records of the audit log, of all live nodes or of this one. In the form of the wire, as for
     /// [`Fleet::sources`].
     async fn audit(&self, limit: usize, scope: Scope) -> v1::ListAuditResponse;
+
+    /// Takes a list of revoked certificates for the whole fleet.
+    async fn publish_revocations(
+        &self,
+        list: Vec<u8>,
+    ) -> Result<v1::PublishRevocationsResponse, Failure>;
+
+    /// The newest list of `authority` that this node holds, in DER.
+    async fn revocations(&self, authority: &str) -> Result<Vec<u8>, Failure>;
+
+    /// Makes a join token, here or on a node that has an issuer.
+    async fn create_join_token(
+        &self,
+        request: v1::CreateJoinTokenRequest,
+        author: String,
+    ) -> Result<v1::CreateJoinTokenResponse, Failure>;
+
+    /// The join tokens of all nodes or of this one.
+    async fn join_tokens(&self, scope: Scope) -> v1::ListJoinTokensResponse;
+
+    /// Takes a join token back, on all nodes or on this one; which had it.
+    async fn remove_join_token(&self, id: String, scope: Scope) -> Result<NodeId, Failure>;
+
+    /// Certifies a new key for `caller`, a node, with the names that it has; as PEM with the issuer's certificate.
+    async fn renew_certificate(&self, caller: &Caller, request: Vec<u8>)
+    -> Result<String, Failure>;
 
     /// Takes what the Docker engine of `node` has, where this node leads.
     async fn publish_found(

@@ -13,6 +13,7 @@
 //! - [`access`]: who may call what.
 //! - [`gate`]: where that is decided, before all services.
 //! - [`vouching`]: calls that one agent hands on to another.
+//! - [`join`]: what a new node says to an issuer.
 //! - [`audit`]: what goes into the audit log.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
 
@@ -23,6 +24,7 @@ pub mod convert;
 pub mod failure;
 pub mod fleet;
 pub mod gate;
+pub mod join;
 pub mod overrides;
 pub mod service;
 pub mod vouching;

@@ -567,11 +567,93 @@ impl Admin for AdminService {
             0 => 100,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let scope = if request.this_node_only {
-            Scope::ThisNode
-        } else {
-            Scope::Fleet
-        };
+        let scope = scope(request.this_node_only);
         Ok(Response::new(self.fleet.audit(limit, scope).await))
+    }
+
+    async fn publish_revocations(
+        &self,
+        request: Request<v1::PublishRevocationsRequest>,
+    ) -> Result<Response<v1::PublishRevocationsResponse>, Status> {
+        let note = note(&request);
+        let list = request.into_inner().list;
+        let published = self.fleet.publish_revocations(list).await?;
+        note.about(format!(
+            "list {} of {}",
+            published.number, published.authority
+        ));
+        Ok(Response::new(published))
+    }
+
+    async fn get_revocations(
+        &self,
+        request: Request<v1::GetRevocationsRequest>,
+    ) -> Result<Response<v1::GetRevocationsResponse>, Status> {
+        let list = self.fleet.revocations(&request.get_ref().authority).await?;
+        Ok(Response::new(v1::GetRevocationsResponse { list }))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let (note, (author, _)) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        let node = request.node_id.clone();
+        note.about(node.as_str());
+        let created = self.fleet.create_join_token(request, author).await?;
+        if let Some(info) = &created.info {
+            note.about(format!("{} for {}", info.id, named(&node)));
+        }
+        Ok(Response::new(created))
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        let scope = scope(request.get_ref().this_node_only);
+        Ok(Response::new(self.fleet.join_tokens(scope).await))
+    }
+
+    async fn remove_join_token(
+        &self,
+        request: Request<v1::RemoveJoinTokenRequest>,
+    ) -> Result<Response<v1::RemoveJoinTokenResponse>, Status> {
+        note(&request).about(request.get_ref().id.as_str());
+        let request = request.into_inner();
+        let scope = scope(request.this_node_only);
+        let issuer = self.fleet.remove_join_token(request.id, scope).await?;
+        Ok(Response::new(v1::RemoveJoinTokenResponse {
+            issuer: issuer.to_string(),
+        }))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<v1::RenewCertificateRequest>,
+    ) -> Result<Response<v1::RenewCertificateResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let request = request.into_inner().request;
+        let certificate_pem = self.fleet.renew_certificate(&caller, request).await?;
+        Ok(Response::new(v1::RenewCertificateResponse {
+            certificate_pem,
+        }))
+    }
+}
+
+fn scope(this_node_only: bool) -> Scope {
+    if this_node_only {
+        Scope::ThisNode
+    } else {
+        Scope::Fleet
+    }
+}
+
+fn named(node: &str) -> &str {
+    if node.is_empty() {
+        "any new node"
+    } else {
+        node
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hafleet_identity::{PersonName, Role};
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::TimeSpan;
-use hafleet_model::{FleetName, NodeId, Revision};
+use hafleet_model::{NodeId, Revision};
 
 use crate::commands::dns_args::DnsArgs;
+use crate::commands::pki::args::PkiCommand;
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
 
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     Agent(AgentArgs),
     /// Start a whole fleet on this machine, to look at
     Demo(DemoArgs),
-    /// Make the fleet's authority, and certificates for nodes and people
+    /// The fleet's authority, certificates of nodes and people, and how they are renewed, revoked and obtained
     #[command(subcommand)]
     Pki(PkiCommand),
     /// Show the fleet: leader, spec, nodes
@@ -202,58 +202,6 @@ pub(crate) struct DemoArgs {
     /// The spec to apply; a small one that is built in if absent
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,
-}
-
-/// The commands of `pki`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PkiCommand {
-    /// Make the certificate authority of a new fleet
-    Init {
-        /// The fleet's name
-        #[arg(long)]
-        fleet: FleetName,
-        /// Where ca.pem and ca-key.pem are written
-        #[arg(long, default_value = "pki", value_name = "DIR")]
-        dir: PathBuf,
-    },
-    /// Issue a certificate for a node or a person
-    Issue(IssueArgs),
-    /// Show what a certificate says
-    Show {
-        /// A certificate (PEM), or a directory with a cert.pem or a ca.pem
-        path: PathBuf,
-    },
-}
-
-/// Options of `pki issue`.
-#[derive(Debug, Args)]
-pub(crate) struct IssueArgs {
-    /// The directory of the authority, as `pki init` made it
-    #[arg(long, default_value = "pki", value_name = "DIR")]
-    pub authority: PathBuf,
-    /// For the agent of this node
-    #[arg(
-        long,
-        value_name = "ID",
-        required_unless_present = "person",
-        conflicts_with = "person"
-    )]
-    pub node: Option<NodeId>,
-    /// An address at which the node is reached; repeat it. Peers hold the node to them
-    #[arg(long, value_name = "IP", requires = "node")]
-    pub address: Vec<IpAddr>,
-    /// For this person, or program that acts for people
-    #[arg(long, value_name = "NAME", value_parser = |text: &str| PersonName::new(text))]
-    pub person: Option<PersonName>,
-    /// What they may do: viewer, operator or admin
-    #[arg(long, default_value = "viewer", conflicts_with = "node")]
-    pub role: Role,
-    /// How long it is valid
-    #[arg(long, default_value = "365d", value_parser = long_duration, value_name = "DURATION")]
-    pub valid_for: Duration,
-    /// Where ca.pem, cert.pem and key.pem are written
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
 }
 
 /// Options of `status`.

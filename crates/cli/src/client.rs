@@ -90,7 +90,8 @@ fn with_port(endpoint: &str) -> String {
     }
 }
 
-fn no_endpoint(failures: &[ConnectError]) -> Failure {
+/// What it means that no endpoint took the call.
+pub(crate) fn no_endpoint(failures: &[ConnectError]) -> Failure {
     let is_refusal = |error: &ConnectError| {
         matches!(
             error,

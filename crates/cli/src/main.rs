@@ -47,7 +47,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
     match cli.command {
         Command::Agent(_) => Ok(()),
         Command::Demo(args) => Box::pin(demo::run(args, printer)).await,
-        Command::Pki(command) => commands::pki::run(command, printer),
+        Command::Pki(command) => commands::pki::run(command, target, printer).await,
         Command::Status(args) => commands::status::status(&args, target, printer).await,
         Command::Nodes => commands::status::nodes(target, printer).await,
         Command::Node(NodeCommand::Show { node }) => {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use hafleet_model::report::{ApplyState, DataPlane, EndpointsState, NodeReport};
+use hafleet_model::report::{ApplyState, CertificateState, DataPlane, EndpointsState, NodeReport};
 use hafleet_model::{Digest, DocumentKind, NodeId, Stamp, Term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,9 @@ const CLAIM: &str = "claim";
 const APPLY: &str = "apply";
 const ENDPOINTS: &str = "endpoints";
 const DATA_PLANE: &str = "data_plane";
+const CERTIFICATE: &str = "certificate";
+const REVOCATIONS: &str = "revocations";
+const JOIN: &str = "join";
 const HELD: &str = "held.";
 const LOST: &str = "lost.";
 const LEFT: &str = "left";
@@ -88,6 +91,9 @@ pub fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeRep
         apply: ApplyState::default(),
         endpoints: EndpointsState::default(),
         data_plane: DataPlane::default(),
+        certificate: None,
+        revocations: BTreeMap::new(),
+        join_address: None,
     }
 }
 
@@ -100,6 +106,11 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         (ADDRESSES.to_owned(), json(&report.addresses)),
         (WEIGHT.to_owned(), report.weight.to_string()),
         (VERSION.to_owned(), cut(&report.version)),
+        (
+            CERTIFICATE.to_owned(),
+            json(&report.certificate.as_ref().map(cut_certificate)),
+        ),
+        (REVOCATIONS.to_owned(), json(&report.revocations)),
         (APPLY.to_owned(), json(&cut_apply(&report.apply))),
         (
             ENDPOINTS.to_owned(),
@@ -118,6 +129,7 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         (UNFIT, report.unfit.as_deref().map(cut)),
         (SETTLING, report.is_settling.then(|| "yes".to_owned())),
         (CLAIM, report.claim.map(|term| term.to_string())),
+        (JOIN, report.join_address.map(|address| address.to_string())),
         (LEFT, facts.has_left.then(|| "yes".to_owned())),
         (GONE, Some(gone_text(&facts.gone))),
     ];
@@ -166,6 +178,12 @@ pub(crate) fn from_gossip<'a>(
             APPLY => report.apply = from_json(key, value)?,
             ENDPOINTS => report.endpoints = from_json(key, value)?,
             DATA_PLANE => report.data_plane = from_json(key, value)?,
+            CERTIFICATE => report.certificate = from_json(key, value)?,
+            REVOCATIONS => report.revocations = from_json(key, value)?,
+            JOIN => {
+                let address = present(value).map(|value| parse(key, value));
+                report.join_address = address.transpose()?;
+            }
             LEFT => has_left = !value.is_empty(),
             GONE => gone = self::gone(value)?,
             _ => {
@@ -307,6 +325,13 @@ fn cut_endpoints(endpoints: &EndpointsState) -> EndpointsState {
     }
 }
 
+fn cut_certificate(certificate: &CertificateState) -> CertificateState {
+    CertificateState {
+        error: certificate.error.as_deref().map(cut),
+        ..certificate.clone()
+    }
+}
+
 fn cut_data_plane(data_plane: &DataPlane) -> DataPlane {
     let version = data_plane
         .version
@@ -374,6 +399,14 @@ mod tests {
                 applied: Some(revision),
                 error: Some("a service has no port".into()),
             },
+            certificate: Some(CertificateState {
+                serial: "0a1b".into(),
+                not_before_ms: 1,
+                not_after_ms: 2,
+                error: Some("key.pem is not the key of cert.pem".into()),
+            }),
+            revocations: BTreeMap::from([("00ff00ff00ff00ff".into(), 7)]),
+            join_address: Some("10.0.0.1:7441".parse().unwrap()),
             ..blank_report(NodeId::new("lb1").unwrap(), 3, address())
         };
         Facts {
@@ -439,7 +472,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|sealing_key|claim|apply|endpoints|data_plane|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|sealing_key|claim|apply|endpoints|data_plane|certificate|revocations|join|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

@@ -27,6 +27,7 @@ mod wanted;
 
 pub use answer::{Address, AddressKind, Answer, Condition, Found, LeftOut, SourceError};
 pub use engine::{Engine, Launch};
+pub use file::watch::DirectoryWatch;
 pub use judge::{BackendState, Judgement};
 pub use query::Query;
 pub use source::{Answers, Source, SourceSettings};

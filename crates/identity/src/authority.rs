@@ -23,7 +23,7 @@ use crate::certificate::{self, CertificateError, CertificateFacts, Serial};
 use crate::credentials::IdentityFiles;
 use crate::keep;
 use crate::principal::{Identity, Principal};
-use crate::revocation::RevocationList;
+use crate::revocation::{RevocationError, RevocationList};
 
 /// How long an authority is valid.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -337,6 +337,16 @@ impl Authority {
 
     pub(crate) fn signer(&self) -> Result<Issuer<'_, &KeyPair>, AuthorityError> {
         Ok(Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)?)
+    }
+
+    /// Reads a list of revoked certificates that this authority has signed.
+    ///
+    /// # Errors
+    /// When it has not, or the list cannot be read.
+    pub fn examine(&self, list: &[u8]) -> Result<RevocationList, RevocationError> {
+        let own = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())
+            .map_err(|_| RevocationError::NotSigned)?;
+        RevocationList::verified(list, &[own])
     }
 
     /// Signs a list of revoked certificates: those of `before`, its own earlier list, and those with `serials`. Its number is

@@ -252,13 +252,28 @@ impl Credentials {
         Ok(())
     }
 
+    /// Reads a list of revoked certificates that one of our authorities has signed, without taking it.
+    ///
+    /// # Errors
+    /// When none has, or it cannot be read.
+    pub fn examine(&self, list: &[u8]) -> Result<RevocationList, RevocationError> {
+        RevocationList::verified(list, &self.shared.material().authorities)
+    }
+
+    /// Whether an issuer made our certificate, and no authority itself.
+    pub fn is_by_issuer(&self) -> bool {
+        let material = self.shared.material();
+        let leaf = material.certified.cert.first();
+        leaf.is_some_and(|leaf| !certificate::is_issued_by(leaf, &material.authorities))
+    }
+
     /// Takes a list of revoked certificates, if it is newer than the one of the same authority that is in use, and
     /// breaks all connections with those whom it names. Whether it was newer.
     ///
     /// # Errors
     /// When none of our authorities has signed it, or it cannot be read.
     pub fn revoke(&self, list: &[u8]) -> Result<bool, RevocationError> {
-        let list = RevocationList::verified(list, &self.shared.material().authorities)?;
+        let list = self.examine(list)?;
         Ok(self.shared.revoke(list))
     }
 

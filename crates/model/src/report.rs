@@ -58,6 +58,39 @@ pub struct NodeReport {
     pub endpoints: EndpointsState,
     /// Its HAProxy.
     pub data_plane: DataPlane,
+    /// The certificate that its agent shows; none from agents that do not say.
+    #[serde(default)]
+    pub certificate: Option<CertificateState>,
+    /// The numbers of the lists of revoked certificates that it holds, by authority.
+    #[serde(default)]
+    pub revocations: BTreeMap<String, u64>,
+    /// Where it takes requests of new nodes, if it does.
+    #[serde(default)]
+    pub join_address: Option<SocketAddr>,
+}
+
+/// The certificate that an agent shows to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateState {
+    /// Its serial number in hexadecimal.
+    pub serial: String,
+    /// Valid from, in milliseconds since 1970.
+    pub not_before_ms: i64,
+    /// Valid until, in milliseconds since 1970.
+    pub not_after_ms: i64,
+    /// What is wrong with it, or with the files that should take its place.
+    pub error: Option<String>,
+}
+
+impl CertificateState {
+    /// So long before its end a certificate is worth a warning, unless it is short-lived.
+    const WARNING_MS: i64 = 30 * 24 * 3_600_000;
+
+    /// Whether it ends soon: within 30 days, or within the last third of its life if that is shorter.
+    pub fn is_ending(&self, now_ms: i64) -> bool {
+        let third = self.not_after_ms.saturating_sub(self.not_before_ms) / 3;
+        self.not_after_ms.saturating_sub(now_ms) < Self::WARNING_MS.min(third)
+    }
 }
 
 impl NodeReport {
@@ -264,4 +297,25 @@ pub struct NodeContext {
     pub zone: Option<String>,
     /// The directory in which the node keeps the certificates that binds name.
     pub certificate_dir: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_ending_in_its_last_month_or_the_last_third_of_a_short_life() {
+        const DAY: i64 = 24 * 3_600_000;
+        let lasting = |days: i64| CertificateState {
+            serial: "01".into(),
+            not_before_ms: 0,
+            not_after_ms: days * DAY,
+            error: None,
+        };
+        assert!(!lasting(365).is_ending(335 * DAY));
+        assert!(lasting(365).is_ending(335 * DAY + 1));
+        assert!(!lasting(9).is_ending(6 * DAY));
+        assert!(lasting(9).is_ending(6 * DAY + 1));
+        assert!(lasting(9).is_ending(i64::MAX));
+    }
 }

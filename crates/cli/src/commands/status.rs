@@ -125,7 +125,14 @@ pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
     let rows = nodes.iter().map(row).collect();
     let table = print::table(
         &[
-            "node", "address", "state", "haproxy", "pid", "spec", "change",
+            "node",
+            "address",
+            "state",
+            "haproxy",
+            "pid",
+            "spec",
+            "change",
+            "certificate",
         ],
         rows,
     );
@@ -136,7 +143,9 @@ pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
     let unfit = nodes.iter().filter(|node| !node.unfit.is_empty());
     let unfit =
         unfit.map(|node| format!("{}: leads only where no other can: {}", node.id, node.unfit));
-    let troubles = nodes.iter().filter_map(trouble).chain(unfit).chain(drained);
+    let certificates = nodes.iter().filter_map(certificate_trouble);
+    let troubles = nodes.iter().filter_map(trouble).chain(certificates);
+    let troubles = troubles.chain(unfit).chain(drained);
     let troubles = troubles.collect::<Vec<_>>().join("\n");
     if troubles.is_empty() {
         table
@@ -187,7 +196,50 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         plain(pid),
         spec,
         plain(apply.change),
+        certificate(node),
     ]
+}
+
+/// How long the certificate of a node's agent is valid still.
+fn certificate(node: &v1::NodeStatus) -> (String, Tone) {
+    let Some(certificate) = &node.certificate else {
+        return ("?".to_owned(), Tone::Plain);
+    };
+    let seconds = seconds_left(certificate);
+    let words = match seconds {
+        ..=0 => "expired".to_owned(),
+        1..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    };
+    let tone = match (certificate.error.is_empty(), certificate.ending) {
+        (false, _) => Tone::Bad,
+        (true, true) => Tone::Warning,
+        (true, false) => Tone::Good,
+    };
+    (words, tone)
+}
+
+fn seconds_left(certificate: &v1::NodeCertificate) -> i64 {
+    let until = certificate.not_after.as_ref().map_or(0, |at| at.seconds);
+    until.saturating_sub(jiff::Timestamp::now().as_second())
+}
+
+fn certificate_trouble(node: &v1::NodeStatus) -> Option<String> {
+    let certificate = node.certificate.as_ref()?;
+    if node.liveness() != node_status::Liveness::Live {
+        return None;
+    }
+    if !certificate.error.is_empty() {
+        return Some(format!("{}: certificate: {}", node.id, certificate.error));
+    }
+    let until = certificate.not_after.as_ref().map_or(0, |at| at.seconds);
+    let until = jiff::Timestamp::from_second(until).unwrap_or_default();
+    certificate.ending.then(|| {
+        format!(
+            "{}: its certificate ends at {until}; renew it with `hafleet pki renew`",
+            node.id
+        )
+    })
 }
 
 fn trouble(node: &v1::NodeStatus) -> Option<String> {

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::{at, missing};
 use crate::args::Target;
 use crate::client::DEFAULT_PORT;
+use crate::commands::pki::ledger;
 use crate::failure::Failure;
 
 /// The port of traffic in the demo's spec.
@@ -148,7 +149,8 @@ impl Layout {
             name: PersonName::new("demo")?,
             role: Role::Admin,
         };
-        issue(&authority, &IssueRequest::new(admin), &self.admin())?;
+        let issue = |request: &IssueRequest, dir: &Path| issue(&authority, &pki, request, dir);
+        issue(&IssueRequest::new(admin), &self.admin())?;
         let seeds: Vec<_> = self
             .nodes
             .iter()
@@ -156,7 +158,7 @@ impl Layout {
             .collect();
         for node in &self.nodes {
             let request = IssueRequest::node(node.id.clone(), vec![node.address]);
-            issue(&authority, &request, &node.dir.join("identity"))?;
+            issue(&request, &node.dir.join("identity"))?;
             let certificates = node.dir.join("certificates");
             at(&certificates, std::fs::create_dir_all(&certificates))?;
             at(
@@ -213,11 +215,16 @@ fn node(root: &Path, index: u8) -> anyhow::Result<DemoNode> {
     })
 }
 
-fn issue(authority: &Authority, request: &IssueRequest, dir: &Path) -> anyhow::Result<()> {
+fn issue(
+    authority: &Authority,
+    pki: &Path,
+    request: &IssueRequest,
+    dir: &Path,
+) -> anyhow::Result<()> {
     at(dir, std::fs::create_dir_all(dir))?;
-    authority
-        .issue(request)?
-        .save(authority.certificate_pem(), dir)?;
+    let issued = authority.issue(request)?;
+    ledger::note(pki, &issued)?;
+    issued.save(authority.certificate_pem(), dir)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Servers that a JSON file lists. It is read again when it changes, and at each interval.
 
 mod listed;
-mod watch;
+pub(crate) mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -24,14 +24,15 @@ type Identity = (u64, u64);
 
 /// A watched directory. Without a watch, because there is no such directory or the kernel has none left, it never changes;
 /// the file is still read at each interval.
-pub(super) struct DirectoryWatch {
+#[derive(Debug)]
+pub struct DirectoryWatch {
     directory: PathBuf,
     signals: Arc<Signals>,
     watched: Option<(Identity, RecommendedWatcher)>,
     failed: bool,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Signals {
     changed: Notify,
     lost: AtomicBool,
@@ -39,7 +40,7 @@ struct Signals {
 
 impl DirectoryWatch {
     /// For the directory that `file` is in. Nothing is watched before [`renew`](Self::renew).
-    pub(super) fn of(file: &Path) -> Self {
+    pub fn of(file: &Path) -> Self {
         Self {
             directory: file.parent().unwrap_or(file).to_owned(),
             signals: Arc::default(),
@@ -49,7 +50,7 @@ impl DirectoryWatch {
     }
 
     /// Watches the directory that has the name now, if that is not watched yet. To be called before the file is read.
-    pub(super) fn renew(&mut self) {
+    pub fn renew(&mut self) {
         let now = identity(&self.directory);
         let lost = self.signals.lost.swap(false, Ordering::SeqCst);
         let watched = self.watched.as_ref().map(|(identity, _)| *identity);
@@ -74,7 +75,7 @@ impl DirectoryWatch {
 
     /// Resolves some time after something changed in the directory, when it has gone quiet. May resolve for nothing.
     /// Nothing is lost when it is dropped before: a change that was not waited for is still there.
-    pub(super) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.signals.changed.notified().await;
         let latest = Instant::now() + NOISE;
         let quiet = async {

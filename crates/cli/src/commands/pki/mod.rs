@@ -1,4 +1,14 @@
-//! `hafleet pki`: the fleet's authority, and certificates for nodes and people. Files only; no agent is asked.
+//! `hafleet pki`: the fleet's authority, and certificates of nodes and people.
+//!
+//! What needs the authority's key works on files alone; agents are asked for tokens, given lists of revoked certificates, and
+//! certify new nodes.
+
+pub(crate) mod args;
+mod join;
+pub(crate) mod ledger;
+mod renew;
+mod revoke;
+mod token;
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +16,17 @@ use anyhow::Context as _;
 use hafleet_identity::{Authority, Identity, IssueRequest, Principal, certificate};
 use serde::Serialize;
 
-use crate::args::{IssueArgs, PkiCommand};
+use self::args::{IssueArgs, PkiCommand};
+use crate::args::Target;
 use crate::failure::Failure;
 use crate::print::Printer;
 
 /// Does one of the `pki` commands.
-pub(crate) fn run(command: PkiCommand, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn run(
+    command: PkiCommand,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
     match command {
         PkiCommand::Init { fleet, dir } => {
             let authority = Authority::create(fleet).map_err(anyhow::Error::from)?;
@@ -27,6 +42,12 @@ pub(crate) fn run(command: PkiCommand, printer: Printer) -> Result<(), Failure> 
             })
         }
         PkiCommand::Issue(args) => issue(args, printer),
+        PkiCommand::Renew(args) => renew::renew(&args, printer),
+        PkiCommand::Issuer(args) => renew::issuer(&args, printer),
+        PkiCommand::Revoke(args) => revoke::revoke(&args, target, printer).await,
+        PkiCommand::PublishRevocations { file } => revoke::publish(&file, target, printer).await,
+        PkiCommand::Token(command) => token::run(command, target, printer).await,
+        PkiCommand::Join(args) => join::run(&args, target, printer).await,
         PkiCommand::Show { path } => show(&path, printer),
     }
 }
@@ -63,6 +84,8 @@ fn issue(args: IssueArgs, printer: Printer) -> Result<(), Failure> {
         ..IssueRequest::new(principal.clone())
     };
     let issued = authority.issue(&request).map_err(anyhow::Error::from)?;
+    // First of all, so that there is none that could not be revoked by its holder's name.
+    ledger::note(&args.authority, &issued)?;
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     issued
         .save(authority.certificate_pem(), &args.out)
