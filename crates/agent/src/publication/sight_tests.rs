@@ -32,6 +32,9 @@ fn member(id: &str, liveness: Liveness) -> Member {
             health: DataPlaneHealth::Up,
             ..DataPlane::default()
         },
+        certificate: None,
+        revocations: BTreeMap::new(),
+        join_address: None,
     };
     Member {
         report,

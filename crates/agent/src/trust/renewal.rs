@@ -180,7 +180,9 @@ impl Reconcile for RenewalLoop {
         let is_ending = self
             .state(None)
             .is_ending(Timestamp::now().as_millisecond());
-        let is_due = self.renewed.is_none_or(|at| at.elapsed() >= RENEWAL_INTERVAL);
+        let is_due = self
+            .renewed
+            .is_none_or(|at| at.elapsed() >= RENEWAL_INTERVAL);
         if taken.is_ok() && is_ending && is_due && self.credentials.is_by_issuer() {
             taken = match self.renew().await {
                 Ok(()) => {

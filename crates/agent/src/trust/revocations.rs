@@ -69,7 +69,7 @@ impl RevocationKeeper {
             match taken {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "{}: this list does not count", path.display())
+                    tracing::warn!(%error, "{}: this list does not count", path.display());
                 }
                 Err(error) => {
                     tracing::error!(%error, "{}: this list of revoked certificates cannot be read", path.display());
@@ -174,7 +174,7 @@ impl Reconcile for RevocationLoop {
 
     async fn changed(&mut self) {
         if self.view.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
