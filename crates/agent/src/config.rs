@@ -24,8 +24,8 @@ mod addresses;
 mod audit;
 mod dns_keys;
 mod docker;
-mod limits;
 mod issuer;
+mod limits;
 
 pub use addresses::AddressSource;
 pub use limits::LimitsConfig;
@@ -34,8 +34,8 @@ use addresses::AddressesSection;
 use audit::AuditSection;
 use dns_keys::DnsKeySection;
 use docker::DockerSection;
-use limits::LimitsSection;
 use issuer::IssuerSection;
+use limits::LimitsSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
 const ENVIRONMENT_PREFIX: &str = "HAFLEET_AGENT_";

@@ -41,8 +41,8 @@ mod publication;
 pub mod reconcile;
 mod reloads;
 mod run;
-mod vault;
 mod trust;
+mod vault;
 
 pub use audit::AuditFileConfig;
 pub use config::{Config, ConfigError};
