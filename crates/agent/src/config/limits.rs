@@ -78,7 +78,7 @@ impl LimitsSection {
                     .unwrap_or(requests.requests_per_second),
                 message_deadline: self
                     .message_deadline
-                    .map_or(requests.message_deadline, |given| given.duration()),
+                    .map_or(requests.message_deadline, TimeSpan::duration),
                 ..requests
             },
         }
