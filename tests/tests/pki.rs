@@ -14,6 +14,7 @@ use hafleet_tests::stranger::Stranger;
 use hafleet_tests::{Client, Fleet, can_make_namespaces, wait_for, wait_until};
 use tonic::Code;
 
+#[expect(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of plain characters")
 }
@@ -243,6 +244,7 @@ fn whoever_is_revoked_leaves_and_stays_out() {
 }
 
 /// Gives the agent of `settings` an issuer that is valid for `valid_for`.
+#[expect(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 fn with_issuer(settings: &mut Settings, valid_for: &str) {
     let authority = settings.identity.with_file_name("authority");
     let made = Command::new(hafleet())

@@ -20,7 +20,8 @@ fn what_is_written_reads_back() {
     let body = secrets.body();
     assert!(
         body.starts_with(r#"{"version":1,"certificates":{"www.pem":{"pem":"#),
-        "{body}"
+        "{}",
+        body.as_str()
     );
     assert_eq!(Secrets::parse(&body).unwrap(), secrets);
 }

@@ -73,14 +73,12 @@ pub(super) async fn run(args: &JoinArgs, target: &Target, printer: Printer) -> R
         &issued.certificate_pem,
         &issued.key_pem,
     ];
-    let credentials =
-        Credentials::from_pem(pem.map(|pem| pem.as_bytes()), &files, SystemTime::now()).map_err(
-            |error| {
-                Failure::invalid(format_args!(
-                    "what the issuer answered is not usable: {error}"
-                ))
-            },
-        )?;
+    let credentials = Credentials::from_pem(pem.map(String::as_bytes), &files, SystemTime::now())
+        .map_err(|error| {
+        Failure::invalid(format_args!(
+            "what the issuer answered is not usable: {error}"
+        ))
+    })?;
     check(&credentials, &token, args)?;
     issued
         .save(&answer.authorities_pem, &args.out)

@@ -42,7 +42,7 @@ pub(super) fn renew(args: &RenewArgs, printer: Printer) -> Result<(), Failure> {
     let issued = authority.issue(&request).map_err(anyhow::Error::from)?;
     let authorities = read(&files.ca)?;
     let pem = [&authorities, &issued.certificate_pem, &issued.key_pem];
-    let after = Credentials::from_pem(pem.map(|pem| pem.as_bytes()), &files, SystemTime::now())
+    let after = Credentials::from_pem(pem.map(String::as_bytes), &files, SystemTime::now())
         .map_err(Failure::invalid)?
         .facts();
     ledger::note(&args.authority, &issued)?;
