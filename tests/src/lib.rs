@@ -21,6 +21,7 @@
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`published`]: a fleet whose names are in Route53, and what befalls both.
 //! - [`demo`]: the demo as a user starts it.
+//! - [`flood`]: bad connections by the thousands.
 //! - [`stranger`]: peers that say what no agent would.
 //!
 //! Nothing outlives a test: guards kill and remove what it made, and the next test removes what a killed one left.
@@ -48,6 +49,7 @@ pub mod docker;
 pub mod etcd;
 pub mod fault;
 pub mod fleet;
+pub mod flood;
 pub mod kept;
 pub mod knot;
 pub mod listed;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status};
 
+use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::request::runtime;
 
@@ -22,13 +23,18 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A program with an identity, in the namespace of a node, that speaks to agents.
 #[derive(Debug)]
 pub struct Stranger<'a> {
-    home: &'a Node,
+    home: &'a Namespace,
     credentials: Credentials,
 }
 
 impl<'a> Stranger<'a> {
     /// In the namespace of `home`, with the identity in the directory `identity`.
     pub fn new(home: &'a Node, identity: &Path) -> Self {
+        Self::elsewhere(home.namespace(), identity)
+    }
+
+    /// In the namespace `home`, with the identity in the directory `identity`.
+    pub fn elsewhere(home: &'a Namespace, identity: &Path) -> Self {
         hafleet_identity::install_default_provider();
         let credentials =
             Credentials::load(&IdentityFiles::from_directory(identity)).expect("an identity");
@@ -61,6 +67,21 @@ impl<'a> Stranger<'a> {
         })
     }
 
+    /// Sends `bytes` to the agent of `target` inside TLS as far as it takes them, and waits for nothing.
+    pub fn throw(&self, target: &Node, bytes: &[u8]) {
+        let config = self.credentials.client_config(Expected::AnyNode);
+        let connector = tokio_rustls::TlsConnector::from(config.expect("a TLS configuration"));
+        let name = ServerName::IpAddress(std::net::IpAddr::from(target.address()).into());
+        let thrown = async {
+            let stream = TcpStream::connect(target.endpoint()).await?;
+            let mut stream = connector.connect(name, stream).await?;
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        // Whatever comes of it, the agent is what is looked at.
+        let _ = self.inside(async { timeout(LIMIT, thrown).await });
+    }
+
     /// Calls `path` (`/package.Service/Method`) of the agent of `target` with `messages`, each as it is.
     ///
     /// # Errors
@@ -73,7 +94,9 @@ impl<'a> Stranger<'a> {
     ) -> Result<Vec<u8>, Status> {
         self.inside(async {
             let connected = connect(&self.credentials, &target.endpoint(), Expected::AnyNode).await;
-            let channel = connected.expect("an agent takes the certificate").channel;
+            let unavailable =
+                |error: hafleet_identity::ConnectError| Status::unavailable(error.to_string());
+            let channel = connected.map_err(unavailable)?.channel;
             let mut client = tonic::client::Grpc::new(channel);
             client
                 .ready()
@@ -94,7 +117,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn inside<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        self.home.namespace().run(|| runtime().block_on(work))
+        self.home.run(|| runtime().block_on(work))
     }
 }
 

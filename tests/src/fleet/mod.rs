@@ -79,6 +79,15 @@ impl Fleet {
         &self.outside
     }
 
+    /// A further namespace in the fleet's network, at `10.77.0.<200 + number>`: where somebody is whom the fleet does not
+    /// know.
+    pub fn bystander(&self, number: u8) -> Namespace {
+        let namespace = Namespace::new("bystander");
+        let address = Ipv4Addr::new(10, 77, 0, 200 + number);
+        self.network.attach(&namespace, address);
+        namespace
+    }
+
     /// The authority of its certificates.
     pub fn authority(&self) -> &Authority {
         &self.authority
