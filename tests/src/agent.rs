@@ -37,6 +37,8 @@ pub struct Settings {
     pub haproxy: Vec<String>,
     /// Further parts of its file, each with its head.
     pub parts: Vec<String>,
+    /// What starts the program, with its arguments, where it is not started as it is.
+    pub launcher: Vec<String>,
     /// Its environment, beside what every agent has.
     pub environment: BTreeMap<String, String>,
 }
@@ -89,7 +91,14 @@ impl Settings {
 
     /// The command that starts it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, arguments)) => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command
             .arg("agent")
             .arg("--config")

@@ -83,6 +83,7 @@ impl Builder {
                 home: scratch.directory(&id),
                 haproxy: Vec::new(),
                 parts: Vec::new(),
+                launcher: Vec::new(),
                 environment: [].into(),
                 id,
             };
