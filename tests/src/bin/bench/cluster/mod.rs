@@ -2,6 +2,7 @@
 //! who is slow is taken for dead.
 
 mod alarms;
+mod flood;
 mod memory;
 mod real;
 
@@ -22,6 +23,7 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32) -> Vec<Figure> {
     };
     [
         alarms::measure(rounds(600)),
+        flood::measure(rounds(20)),
         real::measure(rounds(30), rounds(8), limits(0.3)),
         memory::measure(3, of(100, 8, 30), Some(limits(0.3))),
         memory::measure(10, of(50, 4, 30), None),
