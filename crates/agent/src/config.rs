@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
+use hafleet_cluster::MEMBER_RETENTION;
 use hafleet_discovery::docker::DockerEngine;
 use hafleet_discovery::etcd::EtcdSettings;
 use hafleet_dns::rfc2136::UpdateKey;
@@ -24,10 +26,12 @@ mod addresses;
 mod audit;
 mod dns_keys;
 mod docker;
+mod instance;
 mod issuer;
 mod limits;
 
 pub use addresses::AddressSource;
+pub use instance::InstanceSource;
 pub use limits::LimitsConfig;
 
 use addresses::AddressesSection;
@@ -55,6 +59,12 @@ pub struct Config {
     pub seeds: Vec<String>,
     /// Where it keeps its state.
     pub data_dir: PathBuf,
+    /// Whether it runs no HAProxy: it counts when a majority is asked for and may lead, and is never in service.
+    pub witness: bool,
+    /// How long a node that is dead is kept, before the fleet goes on without it. The leader's counts.
+    pub member_retention: Duration,
+    /// Which instance of EC2 it is, where that is known.
+    pub instance: Option<InstanceSource>,
     /// Its availability zone.
     pub zone: Option<String>,
     /// Where clients that resolve names in DNS are sent.
@@ -167,6 +177,10 @@ struct File {
     seeds: Vec<String>,
     #[serde(default = "default_data_dir")]
     data_dir: PathBuf,
+    #[serde(default)]
+    witness: bool,
+    member_retention: Option<TimeSpan>,
+    instance: Option<String>,
     zone: Option<String>,
     #[serde(default)]
     addresses: AddressesSection,
@@ -400,6 +414,12 @@ impl File {
         let process = self.haproxy.process(&mut faults);
         let data_address = self.haproxy.address.unwrap_or(self.address);
         let addresses = self.addresses.read(data_address, &mut faults);
+        let addresses = match self.witness {
+            // Nobody is ever sent to it.
+            true => BTreeMap::new(),
+            false => addresses,
+        };
+        let instance = instance::read(self.instance.as_deref(), &mut faults);
         let docker = self.docker.engine(&mut faults);
         let listen = self.listen.unwrap_or(self.address);
         let issuer = self
@@ -450,6 +470,11 @@ impl File {
                 .key_file
                 .unwrap_or_else(|| self.data_dir.join("node.key")),
             data_dir: self.data_dir,
+            witness: self.witness,
+            member_retention: self
+                .member_retention
+                .map_or(MEMBER_RETENTION, TimeSpan::duration),
+            instance,
             zone: self.zone,
             addresses,
             weight: self.weight,

@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod dns;
+mod leaving;
 mod overrides;
 mod sources;
 mod trust;
@@ -19,13 +20,14 @@ use hafleet_api::fleet::{
     FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, OldProcess,
     Rendering, Rollback, Scope, Status, Write, Written,
 };
-use hafleet_api::overrides::OverrideWrite;
+use hafleet_api::overrides::{Leave, OverrideWrite};
 use hafleet_api::{Failure, Fleet, v1};
 use hafleet_cluster::{
     Cluster, Expect, Liveness, Member, Role, StoreError, View, WriteError, WriteRequest,
 };
 use hafleet_haproxy::Inspector;
 use hafleet_identity::Caller;
+use hafleet_model::overrides::Provenance;
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
@@ -49,6 +51,7 @@ use crate::trust::joins::Issuing;
 use crate::trust::revocations::RevocationKeeper;
 use dns::{AdoptDns, ListDns, PlanDns, ReleaseDns};
 use hafleet_model::with_causes;
+pub(crate) use leaving::Leaving;
 use sources::{ConfirmEndpoints, ListSources};
 
 /// How long a write waits for a leader to be there. Together with what the leader may take (`forward`), it fits in
@@ -66,6 +69,8 @@ pub(crate) struct AgentFleet {
     pub(crate) node: NodeId,
     pub(crate) cluster: Cluster,
     pub(crate) inspector: Inspector,
+    /// It runs no HAProxy.
+    pub(crate) is_witness: bool,
     pub(crate) certificates: CertificateKeeper,
     pub(crate) endpoints: EndpointsKeeper,
     pub(crate) overrides: OverridesKeeper,
@@ -77,6 +82,7 @@ pub(crate) struct AgentFleet {
     pub(crate) revocations: RevocationKeeper,
     pub(crate) issuing: Option<Arc<Issuing>>,
     pub(crate) last_seen: watch::Receiver<LastSeen>,
+    pub(crate) leaving: Leaving,
 }
 
 impl AgentFleet {
@@ -88,13 +94,15 @@ impl AgentFleet {
             Role::Settling { reason } => LeaderRole::Settling((*reason).to_owned()),
             Role::Unfit { reason } => LeaderRole::Unfit(reason.clone()),
         };
-        let drained = self.overrides.holding().nodes;
+        let drained = self.overrides.holding();
         let node = |member: &hafleet_cluster::Member| NodeStatus {
             report: member.report.clone(),
             dead: dead_reason(member),
             drained: drained
+                .nodes
                 .get(&member.report.id)
                 .map(|drain| drain.provenance.clone()),
+            is_removed: !member.is_counted,
         };
         let newest = |kind| {
             let document = self.cluster.document(kind).borrow().clone();
@@ -110,6 +118,8 @@ impl AgentFleet {
             spec: newest(DocumentKind::Spec),
             endpoints: newest(DocumentKind::Endpoints),
             conflicts: self.conflicts_of(DocumentKind::Spec),
+            unmet_seeds: view.unmet_seeds.clone(),
+            removed: drained.removed.clone().into_iter().collect(),
             majority: majority(view.known_count()),
             at_ms: jiff::Timestamp::now().as_millisecond(),
         }
@@ -206,7 +216,27 @@ impl AgentFleet {
     }
 
     async fn validate(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
-        self.candidate(spec)?.check(&self.inspector).await
+        let candidate = self.candidate(spec)?;
+        match self.is_witness {
+            false => candidate.check(&self.inspector).await,
+            true => self.check_elsewhere(spec).await,
+        }
+    }
+
+    /// Has a node with HAProxy check `spec`: this one is a witness.
+    async fn check_elsewhere(&self, spec: &str) -> Result<Vec<Finding>, Failure> {
+        let mut reasons = Vec::new();
+        for node in self.others_with_haproxy() {
+            match Forward::to(&self.cluster, &node)?.check(spec).await {
+                Ok(findings) => return Ok(findings),
+                Err(Unanswered::Final(failure)) => return Err(failure),
+                Err(Unanswered::NotSent(reason)) => reasons.push(format!("{node}: {reason}")),
+            }
+        }
+        Err(Failure::NoHaproxy(match reasons.is_empty() {
+            true => "there is none".to_owned(),
+            false => reasons.join("; "),
+        }))
     }
 
     /// `spec` as this node would have it, with the newest certificates, endpoints and overrides of the fleet.
@@ -251,27 +281,39 @@ impl AgentFleet {
         {
             return Ok(Arc::new(document));
         }
-        let lost = self.conflicts_of(kind);
+        let lost = self.cluster.conflicts(kind);
         let lost = lost
             .iter()
-            .find(|header| header.stamp.revision == revision)
+            .find(|conflict| conflict.header.stamp.revision == revision)
             .ok_or(Failure::UnknownRevision(revision))?;
         let document = self
             .cluster
-            .stamped(kind, lost.stamp)
+            .stamped(kind, lost.header.stamp)
             .map_err(|error| internal(&error))?;
         document
             .map(Arc::new)
             .ok_or(Failure::UnknownRevision(revision))
     }
 
-    /// The revisions of `kind` that lost in a conflict, newest first.
+    /// The revisions of `kind` that lost in a conflict and that nobody has dismissed, newest first.
     fn conflicts_of(&self, kind: DocumentKind) -> Vec<Header> {
+        let overrides = self.overrides.newest().overrides;
         let lost = self.cluster.conflicts(kind);
-        lost.iter()
-            .rev()
-            .map(|conflict| conflict.header.clone())
-            .collect()
+        let lost = lost.iter().rev().map(|conflict| &conflict.header);
+        let lost = lost.filter(|header| overrides.dismissal(kind, header.stamp).is_none());
+        lost.cloned().collect()
+    }
+
+    /// Those that somebody has dismissed, newest first.
+    fn dismissed_of(&self, kind: DocumentKind) -> Vec<(Header, Provenance)> {
+        let overrides = self.overrides.newest().overrides;
+        let lost = self.cluster.conflicts(kind);
+        let lost = lost.iter().rev().map(|conflict| &conflict.header);
+        let dismissed = lost.filter_map(|header| {
+            let dismissal = overrides.dismissal(kind, header.stamp)?;
+            Some((header.clone(), dismissal.provenance.clone()))
+        });
+        dismissed.collect()
     }
 }
 
@@ -470,8 +512,7 @@ impl Fleet for AgentFleet {
     }
 
     async fn plan(&self, spec: &str, scope: Scope) -> Result<FleetPlan, Failure> {
-        let candidate = self.candidate(spec)?;
-        candidate.check(&self.inspector).await?;
+        self.validate(spec).await?;
         let base = self.cluster.document(DocumentKind::Spec).borrow().clone();
         let name = base
             .as_ref()
@@ -482,15 +523,18 @@ impl Fleet for AgentFleet {
             "this spec",
             spec,
         );
-        let here = NodePlan {
-            node: self.node.clone(),
-            outcome: candidate.plan(&self.inspector).await,
-        };
-        let mut nodes = vec![here];
+        let mut nodes = Vec::new();
+        if !self.is_witness {
+            let candidate = self.candidate(spec)?;
+            nodes.push(NodePlan {
+                node: self.node.clone(),
+                outcome: candidate.plan(&self.inspector).await,
+            });
+        }
         if scope == Scope::Fleet {
             nodes.extend(
                 join_all(
-                    self.others()
+                    self.others_with_haproxy()
                         .into_iter()
                         .map(|node| self.plan_there(node, spec)),
                 )
@@ -532,6 +576,7 @@ impl Fleet for AgentFleet {
                 .history(DocumentKind::Spec)
                 .map_err(|error| internal(&error))?,
             conflicts: self.conflicts_of(DocumentKind::Spec),
+            dismissed: self.dismissed_of(DocumentKind::Spec),
         })
     }
 
@@ -573,6 +618,10 @@ impl Fleet for AgentFleet {
         write: OverrideWrite,
     ) -> Result<v1::WriteOverrideResponse, Failure> {
         self.through_leader(&write).await
+    }
+
+    async fn leave(&self, leave: Leave) -> Result<v1::WriteOverrideResponse, Failure> {
+        self.leave_fleet(leave).await
     }
 
     async fn dns(&self, is_forwarded: bool) -> Result<v1::ListDnsResponse, Failure> {
@@ -663,15 +712,17 @@ impl AgentFleet {
 
     /// The live nodes but this one.
     fn others(&self) -> Vec<NodeId> {
-        let view = self.cluster.view();
-        let view = view.borrow();
-        let live = view
-            .members
-            .iter()
-            .filter(|member| member.liveness.is_live());
-        live.map(|member| member.report.id.clone())
-            .filter(|node| *node != self.node)
-            .collect()
+        let view = Arc::clone(&self.cluster.view().borrow());
+        let others = view.live_peers();
+        others.map(|member| member.report.id.clone()).collect()
+    }
+
+    /// The live nodes but this one that run an HAProxy.
+    fn others_with_haproxy(&self) -> Vec<NodeId> {
+        let view = Arc::clone(&self.cluster.view().borrow());
+        let others = view.live_peers();
+        let others = others.filter(|member| !member.report.is_witness);
+        others.map(|member| member.report.id.clone()).collect()
     }
 
     async fn plan_there(&self, node: NodeId, spec: &str) -> NodePlan {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use hafleet_api::certificates::{CertificateChange, CertificateWrite};
 use hafleet_api::convert::BadAnswer;
 use hafleet_api::fleet::{Intent, NodePlan, Rendering, Rollback, Write, Written};
-use hafleet_api::overrides::{OverrideChange, OverrideWrite, duration, state_message};
+use hafleet_api::overrides::{Leave, OverrideChange, OverrideWrite, duration, state_message};
 use hafleet_api::v1::{self, admin_client::AdminClient};
 use hafleet_api::{Failure, failure, vouching};
 use hafleet_cluster::Cluster;
 use hafleet_identity::ConnectError;
 use hafleet_model::NodeId;
+use hafleet_model::spec::Finding;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -22,6 +23,8 @@ use tonic::{Request, Status};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long the leader may take to take down what a node published.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long another agent may take to leave: it yields, waits for another leader, and has it write.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(27);
 /// How long another agent may take to answer for itself.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -303,10 +306,69 @@ impl Forward {
                 let request = errand(message);
                 self.admin.set_server_weight(request).await
             }
+            OverrideChange::Forget { node } => {
+                let message = v1::ForgetNodeRequest {
+                    node_id: node.to_string(),
+                    comment,
+                    force_without_majority,
+                };
+                self.admin.forget_node(errand(message)).await
+            }
+            OverrideChange::Leave { generation, .. } => {
+                let message = v1::AcceptLeaveRequest {
+                    generation,
+                    comment,
+                    force_without_majority,
+                };
+                self.admin.accept_leave(errand(message)).await
+            }
+            OverrideChange::Dismiss { kind, revision } => {
+                let message = v1::DismissConflictRequest {
+                    document: kind.to_string(),
+                    revision: revision.to_string(),
+                    comment,
+                    force_without_majority,
+                };
+                let request = errand(message);
+                self.admin.dismiss_conflict(request).await
+            }
         };
         answer
             .map(tonic::Response::into_inner)
             .map_err(|status| unanswered(&self.node, status, "hafleet overrides"))
+    }
+
+    /// Has the other agent check a spec.
+    pub(crate) async fn check(mut self, spec: &str) -> Result<Vec<Finding>, Unanswered> {
+        let spec = spec.to_owned();
+        let request = within(v1::CheckSpecRequest { spec }, QUESTION_TIMEOUT);
+        match self.admin.check_spec(request).await {
+            Ok(answer) => {
+                let warnings = answer.into_inner().warnings.into_iter();
+                Ok(warnings.map(Into::into).collect())
+            }
+            Err(status) if was_lost(&status) || ConnectError::within(&status).is_some() => {
+                Err(Unanswered::NotSent(words(&status)))
+            }
+            Err(status) => Err(Unanswered::Final(Failure::Answered(Box::new(status)))),
+        }
+    }
+
+    /// Has the other agent leave the fleet.
+    pub(crate) async fn leave(
+        mut self,
+        leave: &Leave,
+    ) -> Result<v1::WriteOverrideResponse, Failure> {
+        let message = v1::LeaveFleetRequest {
+            node_id: self.node.to_string(),
+            comment: leave.intent.comment.clone(),
+            force_without_majority: leave.intent.force,
+            stop_haproxy: leave.stop_haproxy,
+        };
+        let request = within(message, LEAVE_TIMEOUT);
+        let answer = self.admin.leave_fleet(request).await;
+        let answer = answer.map_err(|status| Failure::Answered(Box::new(status)))?;
+        Ok(answer.into_inner())
     }
 
     /// Tells the other agent, which should lead, what this node's own engine has.

@@ -12,6 +12,9 @@
 //! - [`hardening`]: what keeps the agent's memory from ending up in a file.
 //! - [`limits`]: how much anybody may ask of the agent over a connection.
 //! - [`endpoints`]: what discovery found, as this node has it.
+//! - [`instance`]: which instance of EC2 this node is.
+//! - [`members`]: who is in the fleet, kept where this node leads.
+//! - [`tasks`]: the agent's tasks, watched in one place.
 //! - [`overrides`]: what operators did by hand, as this node has it.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
 //! - [`publication`]: the names in DNS, kept where this node leads, and this node's own addresses.
@@ -34,13 +37,16 @@ mod fitness;
 mod fleet;
 mod forward;
 mod hardening;
+mod instance;
 mod limits;
 mod log;
+mod members;
 mod overrides;
 mod publication;
 pub mod reconcile;
 mod reloads;
 mod run;
+mod tasks;
 mod trust;
 mod vault;
 
@@ -48,4 +54,5 @@ pub use audit::AuditFileConfig;
 pub use config::{Config, ConfigError};
 pub use limits::RequestLimits;
 pub use run::{AgentError, check, run, stop_haproxy};
+pub use tasks::Fall;
 pub use trust::joins::IssuerConfig;

@@ -8,7 +8,7 @@ pub(crate) mod expiry;
 pub(crate) mod known;
 pub(crate) mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,10 +16,25 @@ use hafleet_cluster::Cluster;
 use hafleet_haproxy::Rendered;
 use hafleet_haproxy::runtime::AdminState;
 use hafleet_model::overrides::{ServerOverride, ServerPath, ServerState};
-use hafleet_model::{Document, DocumentKind, Overrides, Revision, Spec, Stamp};
+use hafleet_model::{Document, DocumentKind, NodeId, Overrides, Revision, Spec, Stamp};
 
 /// The longest time that is slept until an expiry, so that a clock that was set is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// How long the newest document may take to be known to be stored by a majority: gossip may lag behind.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// The nodes that the fleet has removed, as `document` says; none when it cannot be read.
+pub(crate) fn removed(document: &Document) -> Option<BTreeSet<NodeId>> {
+    match Overrides::parse(document.body()) {
+        Ok(overrides) => Some(overrides.removed.into_keys().collect()),
+        Err(error) => {
+            let revision = document.revision();
+            tracing::error!(%revision, %error, "who was removed cannot be read, and stays as it was");
+            None
+        }
+    }
+}
 
 /// Reads the overrides document, each revision once. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -82,6 +97,17 @@ impl OverridesKeeper {
             }
         }
         last.newest.clone()
+    }
+
+    /// Whether the newest document is stored by a majority, so that who counts may change once more.
+    pub(crate) async fn is_settled(&self) -> bool {
+        let Some(document) = self.document() else {
+            return true;
+        };
+        let holding = self
+            .cluster
+            .holding(DocumentKind::Overrides, document.stamp(), SETTLING);
+        holding.await.is_majority
     }
 
     /// Those that hold now. Whoever looks at drained nodes finds them here.

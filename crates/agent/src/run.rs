@@ -13,11 +13,12 @@ use hafleet_discovery::docker::DockerEngine;
 use hafleet_dns::Budget;
 use hafleet_dns::route53::{Route53, Route53Settings};
 use hafleet_dns::zones::Providers;
-use hafleet_haproxy::{Binary, OpenError, Proxy, Settings};
+use hafleet_haproxy::{Binary, Inspector, OpenError, Proxy, Settings};
 use hafleet_identity::sealing::SealingError;
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
@@ -28,18 +29,21 @@ use crate::data_plane::{self, DataPlaneLoop};
 use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
 use crate::fitness::{self, Fitness, FitnessLoop, Machine};
-use crate::fleet::AgentFleet;
+use crate::fleet::{AgentFleet, Leaving};
+use crate::instance::{self, InstanceLoop};
 use crate::limits::{RequestGuard, RequestLimits};
+use crate::members::{self, MembersLoop};
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
 use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
 use crate::reloads::{ReloadLog, ReloadPace};
+use crate::tasks::{Fall, Panics, Tasks};
 use crate::trust::joins::{self, Issuing};
 use crate::trust::renewal::{self, RenewalLoop};
 use crate::trust::revocations::{self, RevocationKeeper, RevocationLoop};
 use crate::trust::tokens::Tokens;
 use crate::vault::{self, SealingLoop, Vault};
-use crate::{hardening, log, reconcile};
+use crate::{hardening, log, overrides, reconcile};
 use hafleet_model::spec::Publication;
 use hafleet_model::with_causes;
 
@@ -120,8 +124,11 @@ pub enum AgentError {
     /// A part that the cluster cannot do without has died.
     #[error("{0}")]
     Died(Arc<ClusterError>),
-    /// The gRPC server ended.
-    #[error("the gRPC server ended: {0}")]
+    /// A task has ended that should not, or panicked.
+    #[error("{0}")]
+    Fell(Fall),
+    /// The gRPC server could not begin.
+    #[error("the gRPC server: {0}")]
     Server(String),
     /// The operating system refused something that every agent needs.
     #[error(transparent)]
@@ -138,12 +145,6 @@ pub async fn check(config: &Config) -> Vec<String> {
         note(joins::issuer(&config.fleet, issuer, own).err());
     }
     note(own.err().map(|error| error.to_string()));
-    note(
-        settings(config)
-            .validate()
-            .err()
-            .map(|error| with_causes(&error)),
-    );
     note(config.etcd.check().err().map(|error| error.to_string()));
     if let Some(DockerEngine::Tls {
         authority,
@@ -158,8 +159,12 @@ pub async fn check(config: &Config) -> Vec<String> {
         }
     }
     note(directories(config).err().map(|error| error.to_string()));
-    let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
-    note(haproxy.err().map(|error| with_causes(&error)));
+    if !config.witness {
+        let settings = settings(config).validate();
+        note(settings.err().map(|error| with_causes(&error)));
+        let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
+        note(haproxy.err().map(|error| with_causes(&error)));
+    }
     note(
         listen(config.listen)
             .await
@@ -173,131 +178,224 @@ pub async fn check(config: &Config) -> Vec<String> {
     problems
 }
 
-/// Runs an agent until it is told to stop (SIGTERM or SIGINT). HAProxy goes on serving after it.
+/// Runs an agent until it is told to stop (SIGTERM or SIGINT) or its node has left the fleet. HAProxy goes on serving after
+/// it, unless it was asked to stop with the node. For a process of its own: every panic in it ends the agent.
 ///
 /// # Errors
 /// Why it did not start, or which part of it died.
 pub async fn run(config: Config) -> Result<(), AgentError> {
     log::begin(&config.log).map_err(AgentError::Log)?;
     hardening::keep_memory_private();
+    let mut panics = Panics::watch();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let credentials = Arc::new(credentials(&config)?);
-    directories(&config)?;
-    let revocations = config.data_dir.join("revocations");
-    let revocations = RevocationKeeper::open(Arc::clone(&credentials), revocations.clone())
-        .map_err(|source| AgentError::Directory {
-            path: revocations.display().to_string(),
-            source,
-        })?;
+    let stop = CancellationToken::new();
+    let (cluster, leaving, mut tasks) = start(&config, &stop).await?;
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
+        left = leaving.done() => Ok(Some(left)),
+        error = cluster.failed() => Err(AgentError::Died(error)),
+        // It says more of a panic than the end of its task does.
+        fall = panics.first() => Err(AgentError::Fell(fall)),
+        fall = tasks.fallen() => Err(AgentError::Fell(fall)),
+    };
+    match &ended {
+        Ok(None) => tracing::info!("agent stops; HAProxy goes on serving"),
+        Ok(Some(_)) => tracing::info!("this node has left the fleet, and its agent stops"),
+        Err(error) => {
+            tracing::error!(%error, "agent stops, to be started anew; HAProxy goes on serving");
+        }
+    }
+    let end = async {
+        cluster.shutdown().await;
+        stop.cancel();
+        // A reload that is under way is brought to its end.
+        tasks.finish(DATA_PLANE).await;
+    };
+    if tokio::time::timeout(END, end).await.is_err() {
+        tracing::error!("the agent does not come to its end, and is ended");
+    }
+    drop(tasks);
+    if ended?.is_some_and(|left| left.stops_haproxy) && !config.witness {
+        stop_haproxy(&config, HAPROXY_GRACE).await?;
+    }
+    Ok(())
+}
+
+/// Starts every part of an agent, until `stop`.
+async fn start(
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<(Cluster, Leaving, Tasks), AgentError> {
+    let credentials = Arc::new(credentials(config)?);
+    directories(config)?;
+    let revocations = open_revocations(config, &credentials)?;
     let store = Store::open(config.data_dir.join("state.redb"))?;
     let listener = listen(config.listen).await?;
-    let proxy = Proxy::open(settings(&config)).await?;
+    let (proxy, inspector) = haproxy(config).await?;
     let addresses = Addresses::new(config.addresses.clone());
     let known = addresses.at_start().await;
-    let vault = open_vault(&config)?;
+    let instance = InstanceLoop::at_start(config.instance.clone()).await;
+    let vault = open_vault(config)?;
     let cluster_config = ClusterConfig {
         addresses: known.clone(),
+        instance: instance.known(),
         sealing_key: Some(vault.recipient().to_string()),
         key_shares: Some(Arc::new(vault.clone())),
-        ..cluster_config(&config)
+        ..cluster_config(config)
     };
     let (cluster, peers) = Cluster::start(cluster_config, store, Arc::clone(&credentials)).await?;
     tracing::info!(node = %config.node_id, fleet = %config.fleet, address = %config.address, "agent started");
 
-    let stop = CancellationToken::new();
-    let inspector = proxy.inspector();
-    let certificates = CertificateKeeper::new(
-        cluster.clone(),
-        inspector.certificates().clone(),
-        vault.clone(),
-    );
-    let keeper = certificates.clone();
-    let sealing = SealingLoop::new(config.node_id.clone(), cluster.clone(), vault, keeper);
-    let mut sealing = tokio::spawn(reconcile::run(sealing, vault::PACE, stop.clone()));
-    let endpoints = EndpointsKeeper::new(cluster.clone());
-    let overrides = OverridesKeeper::new(cluster.clone());
-    let composer = Composer::new(
-        inspector.clone(),
-        certificates.clone(),
-        endpoints.clone(),
-        overrides.clone(),
-    );
-    let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
-    let reloads = ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json"));
-    let data_plane = DataPlaneLoop::new(proxy, cluster.clone(), composer, pace, reloads.clone());
+    let mut tasks = Tasks::default();
     let audit = AuditLog::open(config.node_id.clone(), config.audit.clone())
         .map_err(|source| AgentError::Audit { source })?;
-    let issuing = issuing(&config, &credentials, &cluster, &audit).await?;
-    let gate = Gate::new(Arc::clone(&credentials), Arc::new(audit.clone()));
-    let fleet = AgentFleet {
+    let issuing = issuing(config, &credentials, &cluster, &audit).await?;
+    let mut fleet = AgentFleet {
         name: config.fleet.clone(),
         node: config.node_id.clone(),
         cluster: cluster.clone(),
+        certificates: CertificateKeeper::new(
+            cluster.clone(),
+            inspector.certificates().clone(),
+            vault.clone(),
+        ),
         inspector,
-        certificates,
-        endpoints,
-        overrides,
+        is_witness: config.witness,
+        endpoints: EndpointsKeeper::new(cluster.clone()),
+        overrides: OverridesKeeper::new(cluster.clone()),
         board: Board::default(),
         dns: DnsBoard::default(),
         fitness: Fitness::default(),
-        reloads,
+        reloads: ReloadLog::open(config.data_dir.join("haproxy").join("reloads.json")),
+        last_seen: watch::Sender::default().subscribe(),
         audit,
         revocations: revocations.clone(),
         issuing: issuing.as_ref().map(|(issuing, _)| Arc::clone(issuing)),
-        last_seen: data_plane.last_seen(),
+        leaving: Leaving::default(),
     };
-    let mut data_plane = tokio::spawn(reconcile::run(data_plane, data_plane::PACE, stop.clone()));
-    let mut discovery = tokio::spawn(discover(&config, &fleet, stop.clone()));
-    let expiry = ExpiryLoop::new(fleet.node.clone(), &cluster, fleet.overrides.clone());
-    let mut expiry = tokio::spawn(reconcile::run(expiry, expiry::PACE, stop.clone()));
+    if let Some(proxy) = proxy {
+        let data_plane = data_plane(config, &mut fleet, proxy);
+        let data_plane = reconcile::run(data_plane, data_plane::PACE, stop.clone());
+        tasks.spawn(DATA_PLANE, data_plane);
+    }
     let addresses = AddressesLoop::new(addresses, known, cluster.clone());
     let addresses = reconcile::run(addresses, publication::ADDRESSES_PACE, stop.clone());
-    let mut addresses = tokio::spawn(addresses);
-    let machine = Machine {
-        data: config.data_dir.clone(),
-        credentials: Arc::clone(&credentials),
-    };
-    let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
-    let mut fitness = tokio::spawn(reconcile::run(fitness, fitness::PACE, stop.clone()));
-    let mut publication = tokio::spawn(publish(&config, &fleet, &credentials, stop.clone()));
-    let renewal = RenewalLoop::new(config.clone(), Arc::clone(&credentials), cluster.clone());
-    let mut renewal = tokio::spawn(reconcile::run(renewal, renewal::PACE, stop.clone()));
-    let revocations = RevocationLoop::new(revocations, cluster.clone());
-    let revocations = reconcile::run(revocations, revocations::PACE, stop.clone());
-    let mut revocations = tokio::spawn(revocations);
-    let mut joins = tokio::spawn(joins::serve(issuing, stop.clone()));
+    tasks.spawn("addresses", addresses);
+    let instance = instance.beside(cluster.clone());
+    let instance = reconcile::run(instance, instance::PACE, stop.clone());
+    tasks.spawn("instance", instance);
+    tasks.spawn_fallible("issuer", joins::serve(issuing, stop.clone()));
+    spawn_trust(&mut tasks, config, &fleet, &credentials, vault, stop);
+    spawn_leaders_work(&mut tasks, config, &fleet, &credentials, stop);
+    let leaving = fleet.leaving.clone();
     let limits = config.limits.clone();
     let incoming = Incoming::with_limits(listener, &credentials, limits.connections)
         .map_err(|error| AgentError::Server(error.to_string()))?;
+    let gate = Gate::new(Arc::clone(&credentials), Arc::new(fleet.audit.clone()));
     let server = serve(incoming, gate, limits.requests, fleet, peers, stop.clone());
-    let mut server = tokio::spawn(server);
+    let server = async move { server.await.map_err(|error| with_causes(&*error)) };
+    tasks.spawn_fallible("gRPC server", server);
+    Ok((cluster, leaving, tasks))
+}
 
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        error = cluster.failed() => Err(AgentError::Died(error)),
-        ended = &mut server => Err(AgentError::Server(format!("{ended:?}"))),
-        ended = &mut discovery => Err(AgentError::Server(format!("the loop of discovery ended: {ended:?}"))),
-        ended = &mut sealing => Err(AgentError::Server(format!("the loop of sealing ended: {ended:?}"))),
-        ended = &mut expiry => Err(AgentError::Server(format!("the loop of expiry ended: {ended:?}"))),
-        ended = &mut addresses => Err(AgentError::Server(format!("the loop of addresses ended: {ended:?}"))),
-        ended = &mut fitness => Err(AgentError::Server(format!("the loop of fitness ended: {ended:?}"))),
-        ended = &mut publication => Err(AgentError::Server(format!("the loop of publication ended: {ended:?}"))),
-        ended = &mut renewal => Err(AgentError::Server(format!("the loop of the certificate ended: {ended:?}"))),
-        ended = &mut revocations => Err(AgentError::Server(format!("the loop of revocations ended: {ended:?}"))),
-        ended = &mut joins => Err(AgentError::Server(format!("the issuer's server ended: {ended:?}"))),
-        ended = &mut data_plane => Err(AgentError::Server(format!("the loop of HAProxy ended: {ended:?}"))),
-    };
-    tracing::info!("agent stops; HAProxy goes on serving");
-    cluster.shutdown().await;
-    stop.cancel();
-    if !data_plane.is_finished() {
-        // A reload that is under way is brought to its end.
-        let _ = data_plane.await;
+/// The name of the task that owns HAProxy.
+const DATA_PLANE: &str = "HAProxy";
+/// How long an agent may take to end; a reload is well within.
+const END: Duration = Duration::from_secs(90);
+/// How long an HAProxy that is stopped with its node has for its connections.
+const HAPROXY_GRACE: Duration = Duration::from_secs(30);
+
+/// This node's HAProxy; of a witness only what renders.
+async fn haproxy(config: &Config) -> Result<(Option<Proxy>, Inspector), AgentError> {
+    if config.witness {
+        let inspector = Inspector::without_haproxy(settings(config)).await?;
+        return Ok((None, inspector));
     }
-    server.abort();
-    ended
+    let proxy = Proxy::open(settings(config)).await?;
+    let inspector = proxy.inspector();
+    Ok((Some(proxy), inspector))
+}
+
+/// The loop that owns HAProxy; `fleet` hears from it what is seen of it.
+fn data_plane(config: &Config, fleet: &mut AgentFleet, proxy: Proxy) -> DataPlaneLoop {
+    let composer = Composer::new(
+        fleet.inspector.clone(),
+        fleet.certificates.clone(),
+        fleet.endpoints.clone(),
+        fleet.overrides.clone(),
+    );
+    let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
+    let (cluster, reloads) = (fleet.cluster.clone(), fleet.reloads.clone());
+    let data_plane = DataPlaneLoop::new(proxy, cluster, composer, pace, reloads);
+    fleet.last_seen = data_plane.last_seen();
+    data_plane
+}
+
+/// Starts what keeps certificates, lists of revoked ones and the keys to the fleet's secrets good.
+fn spawn_trust(
+    tasks: &mut Tasks,
+    config: &Config,
+    fleet: &AgentFleet,
+    credentials: &Arc<Credentials>,
+    vault: Vault,
+    stop: &CancellationToken,
+) {
+    let (node, cluster) = (&fleet.node, &fleet.cluster);
+    let keeper = fleet.certificates.clone();
+    let sealing = SealingLoop::new(node.clone(), cluster.clone(), vault, keeper);
+    let sealing = reconcile::run(sealing, vault::PACE, stop.clone());
+    tasks.spawn("sealing", sealing);
+    let renewal = RenewalLoop::new(config.clone(), Arc::clone(credentials), cluster.clone());
+    let renewal = reconcile::run(renewal, renewal::PACE, stop.clone());
+    tasks.spawn("renewal", renewal);
+    let revocations = RevocationLoop::new(fleet.revocations.clone(), cluster.clone());
+    let revocations = reconcile::run(revocations, revocations::PACE, stop.clone());
+    tasks.spawn("revocations", revocations);
+}
+
+/// Starts what every node has ready for when it leads.
+fn spawn_leaders_work(
+    tasks: &mut Tasks,
+    config: &Config,
+    fleet: &AgentFleet,
+    credentials: &Arc<Credentials>,
+    stop: &CancellationToken,
+) {
+    tasks.spawn("discovery", discover(config, fleet, stop.clone()));
+    tasks.spawn(
+        "publication",
+        publish(config, fleet, credentials, stop.clone()),
+    );
+    let (node, cluster, overrides) = (&fleet.node, &fleet.cluster, &fleet.overrides);
+    let expiry = ExpiryLoop::new(node.clone(), cluster, overrides.clone());
+    let expiry = reconcile::run(expiry, expiry::PACE, stop.clone());
+    tasks.spawn("expiry", expiry);
+    let retention = config.member_retention;
+    let members = MembersLoop::new(node.clone(), cluster, overrides.clone(), retention);
+    let members = reconcile::run(members, members::PACE, stop.clone());
+    tasks.spawn("members", members);
+    let machine = Machine {
+        data: config.data_dir.clone(),
+        credentials: Arc::clone(credentials),
+    };
+    let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
+    let fitness = reconcile::run(fitness, fitness::PACE, stop.clone());
+    tasks.spawn("fitness", fitness);
+}
+
+fn open_revocations(
+    config: &Config,
+    credentials: &Arc<Credentials>,
+) -> Result<RevocationKeeper, AgentError> {
+    let path = config.data_dir.join("revocations");
+    let opened = RevocationKeeper::open(Arc::clone(credentials), path.clone());
+    opened.map_err(|source| AgentError::Directory {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 fn open_vault(config: &Config) -> Result<Vault, SealingError> {
@@ -497,6 +595,9 @@ fn cluster_config(config: &Config) -> ClusterConfig {
     ClusterConfig {
         data_address: config.haproxy.address,
         weight: config.weight,
+        is_witness: config.witness,
+        member_retention: config.member_retention,
+        removed: overrides::removed,
         zone: config.zone.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seeds: config.seeds.clone(),

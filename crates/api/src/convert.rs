@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hafleet_model::overrides::{Provenance, Removal};
 use hafleet_model::report::{ApplyState, CertificateState, Change, DataPlane, DataPlaneHealth};
 use hafleet_model::spec::{Finding, NodeAddress};
 use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
@@ -57,6 +58,26 @@ impl From<Status> for v1::FleetStatus {
             majority: u32::try_from(status.majority).unwrap_or(u32::MAX),
             at: Some(timestamp(status.at_ms)),
             endpoints: status.endpoints.map(Into::into),
+            unmet_seeds: status.unmet_seeds,
+            removed: status.removed.into_iter().map(removed_node).collect(),
+        }
+    }
+}
+
+fn removed_node((node, removal): (NodeId, Removal)) -> v1::RemovedNode {
+    v1::RemovedNode {
+        node_id: node.to_string(),
+        reason: removal.reason.as_str().to_owned(),
+        generation: removal.generation,
+        provenance: Some(removal.provenance.into()),
+    }
+}
+
+impl From<(Header, Provenance)> for v1::DismissedConflict {
+    fn from((header, provenance): (Header, Provenance)) -> Self {
+        Self {
+            revision: Some(header.into()),
+            provenance: Some(provenance.into()),
         }
     }
 }
@@ -138,6 +159,13 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
             .unwrap_or_default(),
         unfit: report.unfit.unwrap_or_default(),
         drained: node.drained.map(Into::into),
+        witness: report.is_witness,
+        removed: node.is_removed,
+        instance: report
+            .instance
+            .map(|instance| instance.to_string())
+            .unwrap_or_default(),
+        settling: report.is_settling,
     }
 }
 

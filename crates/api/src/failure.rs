@@ -70,6 +70,21 @@ pub enum Failure {
         /// What uses it.
         users: Vec<String>,
     },
+    /// The node that leads is a witness, and none that could check is there.
+    #[error(
+        "this node is a witness without HAProxy, and no live node with one answers, so nobody can check: {0}; try again when one is back"
+    )]
+    NoHaproxy(String),
+    /// The node is live.
+    #[error(
+        "node {0} is live, and only the dead are forgotten: `hafleet node leave {0}` has it leave, or stop its agent first"
+    )]
+    NodeLive(NodeId),
+    /// Nobody would be left.
+    #[error(
+        "no other live node would be left to go on with: stop the agent of {0} in place of having it leave"
+    )]
+    LastNode(NodeId),
     /// The expected revision is not the current one.
     #[error("the current revision is {}, not {expected}; look at `hafleet spec diff {expected}` and apply again with --expect {}", words(*.current), words(*.current))]
     Conflict {
@@ -133,6 +148,12 @@ pub mod reason {
     pub const NO_MAJORITY: &str = "NO_MAJORITY";
     /// Nobody leads.
     pub const NO_LEADER: &str = "NO_LEADER";
+    /// Only the dead are forgotten.
+    pub const NODE_LIVE: &str = "NODE_LIVE";
+    /// No node with HAProxy is there to check.
+    pub const NO_HAPROXY: &str = "NO_HAPROXY";
+    /// No other node would be left.
+    pub const LAST_NODE: &str = "LAST_NODE";
     /// The spec uses the certificate that is to be removed.
     pub const CERTIFICATE_IN_USE: &str = "CERTIFICATE_IN_USE";
 }
@@ -162,6 +183,15 @@ impl From<Failure> for Status {
             Failure::CertificateInUse { .. } => {
                 let metadata = HashMap::<String, String>::new();
                 details.set_error_info(reason::CERTIFICATE_IN_USE, DOMAIN, metadata);
+                Code::FailedPrecondition
+            }
+            Failure::NodeLive(_) | Failure::LastNode(_) | Failure::NoHaproxy(_) => {
+                let reason = match failure {
+                    Failure::NodeLive(_) => reason::NODE_LIVE,
+                    Failure::NoHaproxy(_) => reason::NO_HAPROXY,
+                    _ => reason::LAST_NODE,
+                };
+                details.set_error_info(reason, DOMAIN, HashMap::<String, String>::new());
                 Code::FailedPrecondition
             }
             Failure::Conflict { current, .. } => {

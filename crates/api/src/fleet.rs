@@ -1,11 +1,11 @@
 //! The port between the wire and the agent: what an agent must be able to do for people and programs.
 
 use crate::certificates::{CertificateList, CertificateStatus, CertificateWrite};
-use crate::overrides::OverrideWrite;
+use crate::overrides::{Leave, OverrideWrite};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hafleet_identity::Caller;
-use hafleet_model::overrides::Provenance;
+use hafleet_model::overrides::{Provenance, Removal};
 use hafleet_model::report::{Change, NodeReport};
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
@@ -80,6 +80,9 @@ pub trait Fleet: Send + Sync + 'static {
         &self,
         write: OverrideWrite,
     ) -> Result<v1::WriteOverrideResponse, Failure>;
+
+    /// Has a node leave the fleet; its agent ends after that.
+    async fn leave(&self, leave: Leave) -> Result<v1::WriteOverrideResponse, Failure>;
 
     /// How the names in DNS stand, as the leader sees them. In the form of the wire, and forwarded, as for
     /// [`Fleet::sources`].
@@ -161,8 +164,12 @@ pub struct Status {
     pub spec: Option<Header>,
     /// The newest endpoints held here.
     pub endpoints: Option<Header>,
-    /// Revisions that lost when two lines of history met.
+    /// Revisions that lost when two lines of history met, and that nobody has dismissed.
     pub conflicts: Vec<Header>,
+    /// Seeds that this node has never met and that count as nodes.
+    pub unmet_seeds: Vec<String>,
+    /// Nodes without which the fleet goes on.
+    pub removed: Vec<(NodeId, Removal)>,
     /// How many nodes a write needs.
     pub majority: usize,
     /// By this node's clock, in milliseconds since 1970.
@@ -191,6 +198,8 @@ pub struct NodeStatus {
     pub dead: Option<String>,
     /// Who drained it and why; none when nobody did.
     pub drained: Option<Provenance>,
+    /// Whether the fleet has removed it, and has yet to take it in again.
+    pub is_removed: bool,
 }
 
 /// A node in full.
@@ -339,4 +348,6 @@ pub struct History {
     pub revisions: Vec<Header>,
     /// Revisions that lost, newest first.
     pub conflicts: Vec<Header>,
+    /// Those about which nothing more is to be done, and who said so; newest first.
+    pub dismissed: Vec<(Header, Provenance)>,
 }

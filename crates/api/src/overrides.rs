@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use hafleet_model::NodeId;
 use hafleet_model::overrides::{Provenance, ServerPath, ServerState};
+use hafleet_model::{DocumentKind, NodeId, Revision};
 
 use crate::convert::timestamp;
 use crate::fleet::Intent;
-use crate::service::required;
+use crate::service::{optional, required};
 use crate::{Failure, v1};
 
 /// The longest time that something may be asked for: what is to hold longer holds until it is taken back.
@@ -57,6 +57,46 @@ pub enum OverrideChange {
         /// For how long.
         lasting: Option<Duration>,
     },
+    /// The fleet goes on without the node, which is dead.
+    Forget {
+        /// Which one.
+        node: NodeId,
+    },
+    /// The fleet goes on without the node, which asks for it itself.
+    Leave {
+        /// Which one.
+        node: NodeId,
+        /// Which run of it ends.
+        generation: u64,
+    },
+    /// Nothing more is to be done about a conflict.
+    Dismiss {
+        /// Of which document.
+        kind: DocumentKind,
+        /// Which revision.
+        revision: Revision,
+    },
+}
+
+/// A node that is to leave, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leave {
+    /// Which node; the one that answers if none is named.
+    pub node: Option<NodeId>,
+    /// Whether its HAProxy ends as well.
+    pub stop_haproxy: bool,
+    /// Conditions and words; the expected revision is not used.
+    pub intent: Intent,
+}
+
+impl Leave {
+    pub(crate) fn read(author: Author, request: v1::LeaveFleetRequest) -> Result<Self, Failure> {
+        Ok(Self {
+            node: optional("node_id", &request.node_id)?,
+            stop_haproxy: request.stop_haproxy,
+            intent: intent(author, request.comment, request.force_without_majority),
+        })
+    }
 }
 
 /// Who asks, and whether another agent has forwarded it.
@@ -131,6 +171,46 @@ impl OverrideWrite {
                 server: path(&request.backend, &request.server)?,
                 weight,
                 lasting,
+            },
+            intent: intent(author, request.comment, request.force_without_majority),
+        })
+    }
+}
+
+impl OverrideWrite {
+    pub(crate) fn forget(author: Author, request: v1::ForgetNodeRequest) -> Result<Self, Failure> {
+        Ok(Self {
+            change: OverrideChange::Forget {
+                node: required("node_id", &request.node_id)?,
+            },
+            intent: intent(author, request.comment, request.force_without_majority),
+        })
+    }
+
+    pub(crate) fn leave(author: Author, node: NodeId, request: v1::AcceptLeaveRequest) -> Self {
+        let generation = request.generation;
+        Self {
+            change: OverrideChange::Leave { node, generation },
+            intent: intent(author, request.comment, request.force_without_majority),
+        }
+    }
+
+    pub(crate) fn dismiss(
+        author: Author,
+        request: v1::DismissConflictRequest,
+    ) -> Result<Self, Failure> {
+        let kind: Option<DocumentKind> = optional("document", &request.document)?;
+        let kind = kind.unwrap_or(DocumentKind::Spec);
+        if kind.is_observed() {
+            return Err(wrong(
+                "document",
+                format!("{kind} have no conflicts: spec, overrides and secrets have"),
+            ));
+        }
+        Ok(Self {
+            change: OverrideChange::Dismiss {
+                kind,
+                revision: required("revision", &request.revision)?,
             },
             intent: intent(author, request.comment, request.force_without_majority),
         })

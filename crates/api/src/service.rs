@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use crate::certificates::{CertificateChange, CertificateWrite};
 use crate::fleet::{Fleet, Intent, Rollback, Scope, Write};
 use crate::gate::{Admitted, Note};
-use crate::overrides::OverrideWrite;
+use crate::overrides::{Leave, OverrideWrite};
 use crate::v1::admin_client::AdminClient;
 use crate::v1::admin_server::{Admin, AdminServer};
 use crate::{Failure, v1};
@@ -124,7 +124,7 @@ fn note<T>(request: &Request<T>) -> Note {
     note.cloned().unwrap_or_default()
 }
 
-fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(crate) fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
     field: &'static str,
     text: &str,
 ) -> Result<Option<T>, Failure> {
@@ -148,6 +148,14 @@ pub(crate) fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
         problem: "it is missing".into(),
     };
     optional(field, text)?.ok_or_else(absent)
+}
+
+/// The node that calls for itself.
+fn calling_node<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    match &caller(request)?.identity.principal {
+        Principal::Node(node) => Ok(node.clone()),
+        Principal::Person { .. } => Err(Status::permission_denied("only nodes call this")),
+    }
 }
 
 /// Of something that is done without making a revision.
@@ -306,6 +314,12 @@ impl Admin for AdminService {
                 .collect(),
             conflicts: history
                 .conflicts
+                .into_iter()
+                .take(limit)
+                .map(Into::into)
+                .collect(),
+            dismissed: history
+                .dismissed
                 .into_iter()
                 .take(limit)
                 .map(Into::into)
@@ -541,15 +555,60 @@ impl Admin for AdminService {
         Ok(Response::new(v1::ReleaseDnsResponse { names }))
     }
 
+    async fn forget_node(
+        &self,
+        request: Request<v1::ForgetNodeRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(request.node_id.as_str());
+        let write = OverrideWrite::forget(author, request)?;
+        self.write_override(write, &note).await
+    }
+
+    async fn leave_fleet(
+        &self,
+        request: Request<v1::LeaveFleetRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(request.node_id.as_str());
+        let left = self.fleet.leave(Leave::read(author, request)?).await?;
+        note.made(left.revision.as_ref());
+        Ok(Response::new(left))
+    }
+
+    async fn dismiss_conflict(
+        &self,
+        request: Request<v1::DismissConflictRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        let (note, author) = (note(&request), author(&request)?);
+        let request = request.into_inner();
+        note.about(request.revision.as_str());
+        let write = OverrideWrite::dismiss(author, request)?;
+        self.write_override(write, &note).await
+    }
+
+    async fn accept_leave(
+        &self,
+        request: Request<v1::AcceptLeaveRequest>,
+    ) -> Result<Response<v1::WriteOverrideResponse>, Status> {
+        let node = caller(&request)?.via.clone();
+        let node = node.ok_or_else(|| Failure::InvalidArgument {
+            field: "generation",
+            problem: "agents call this as their node leaves: call LeaveFleet".to_owned(),
+        })?;
+        let (note, author) = (note(&request), author(&request)?);
+        note.about(node.as_str());
+        let write = OverrideWrite::leave(author, node, request.into_inner());
+        self.write_override(write, &note).await
+    }
+
     async fn publish_found(
         &self,
         request: Request<v1::PublishFoundRequest>,
     ) -> Result<Response<v1::PublishFoundResponse>, Status> {
-        let Principal::Node(node) = caller(&request)?.identity.principal.clone() else {
-            return Err(Status::permission_denied(
-                "only nodes publish what they found",
-            ));
-        };
+        let node = calling_node(&request)?;
         let said = request.into_inner().said.ok_or(Failure::InvalidArgument {
             field: "said",
             problem: "it is missing".into(),

@@ -12,6 +12,7 @@ use hafleet_model::spec::TimeSpan;
 use hafleet_model::{NodeId, Revision};
 
 use crate::commands::dns_args::DnsArgs;
+use crate::commands::members_args::{ConflictsArgs, ForgetArgs, LeaveArgs};
 use crate::commands::pki::args::PkiCommand;
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
@@ -129,7 +130,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show the nodes alone
     Nodes,
-    /// Show one node, drain it, or take that back
+    /// Show one node, drain it or take that back, have it leave, or forget it
     #[command(subcommand)]
     Node(NodeCommand),
     /// Have servers drain, be out of service or have another weight, on all nodes
@@ -234,6 +235,10 @@ pub(crate) enum NodeCommand {
         #[arg(long, value_parser = duration, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5m")]
         wait: Option<Duration>,
     },
+    /// Have a node leave the fleet: out of DNS, leading no more, counting no more; its agent ends, its HAProxy goes on
+    Leave(LeaveArgs),
+    /// Go on without a dead node that will not return, so that it does not count for a majority
+    Forget(ForgetArgs),
     /// Take a drain back
     Undrain {
         /// Which node
@@ -293,6 +298,8 @@ pub(crate) enum SpecCommand {
         /// To this one; the newest if absent
         to: Option<Revision>,
     },
+    /// List the revisions that lost in a conflict, or dismiss one
+    Conflicts(ConflictsArgs),
     /// Make an earlier revision the newest again
     Rollback {
         /// Which one

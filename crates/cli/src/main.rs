@@ -67,6 +67,12 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
             };
             commands::node_drain::drain(&drain, target, printer).await
         }
+        Command::Node(NodeCommand::Leave(args)) => {
+            commands::leave::leave(&args, target, printer).await
+        }
+        Command::Node(NodeCommand::Forget(args)) => {
+            commands::leave::forget(&args, target, printer).await
+        }
         Command::Node(NodeCommand::Undrain { node, write }) => {
             commands::node_drain::undrain(&node, &write, target, printer).await
         }
@@ -76,6 +82,9 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Apply(args) => commands::apply::apply(&args, target, printer).await,
         Command::Spec(SpecCommand::Rollback { revision, write }) => {
             commands::apply::rollback(revision, &write, target, printer).await
+        }
+        Command::Spec(SpecCommand::Conflicts(args)) => {
+            commands::conflicts::run(args.command, target, printer).await
         }
         Command::Spec(SpecCommand::Check { file }) => {
             commands::check::check(&file, target, printer).await

@@ -187,6 +187,11 @@ impl Cluster {
         });
     }
 
+    /// Has this node lead no more, for `reason`, until that is taken back with none: it is about to go.
+    pub fn resign(&self, reason: Option<&str>) {
+        self.shared.own.resign(reason.map(str::to_owned));
+    }
+
     /// Takes note of a term that was met outside the cluster, where a leader leaves its mark. It counts as seen from then
     /// on: a leader of a lower one claims anew above it. Terms that no leader can have are let pass.
     ///

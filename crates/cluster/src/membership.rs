@@ -35,6 +35,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct OwnReport {
     facts: Mutex<Facts>,
+    /// Why it leads no more, whatever else it says of its fitness.
+    resigned: Mutex<Option<String>>,
     wake: Arc<Notify>,
 }
 
@@ -48,6 +50,7 @@ impl OwnReport {
                 lost: BTreeMap::new(),
                 gone: BTreeMap::new(),
             }),
+            resigned: Mutex::default(),
             wake,
         })
     }
@@ -56,6 +59,17 @@ impl OwnReport {
     pub fn change(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_one();
+    }
+
+    /// Has it lead no more for this reason, or takes that back.
+    pub fn resign(&self, reason: Option<String>) {
+        *self.resigned.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.wake.notify_one();
+    }
+
+    fn resigned(&self) -> Option<String> {
+        let resigned = self.resigned.lock();
+        resigned.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What it is now.
@@ -270,10 +284,12 @@ impl Membership {
         unmet_seeds: usize,
         highest: Term,
     ) -> Observation {
-        let connected = sightings
-            .values()
-            .filter(|sighting| sighting.is_connected());
-        let (connected, known) = (1 + connected.count(), 1 + sightings.len() + unmet_seeds);
+        let removed = self.removed.nodes();
+        let counted = sightings.iter().filter(|(id, _)| !removed.contains(*id));
+        let own = usize::from(!removed.contains(&self.me));
+        let known = own + counted.clone().count() + unmet_seeds;
+        let connected = counted.filter(|(_, sighting)| sighting.is_connected());
+        let connected = own + connected.count();
         Observation {
             others: sightings.values().map(Sighting::candidate).collect(),
             unfit: self.unfit(),
@@ -290,6 +306,7 @@ impl Membership {
             .filter(|(since, _)| self.clock.now().saturating_duration_since(*since) < STORE_PAUSE);
         trouble
             .map(|(_, reason)| reason.clone())
+            .or_else(|| self.own.resigned())
             .or_else(|| self.own.read().report.unfit)
     }
 

@@ -1,6 +1,6 @@
 //! The one who is asked: all regions and roles of a query, and what they say put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_config::default_provider::region::DefaultRegionChain;
@@ -82,6 +82,30 @@ impl Ec2 {
             all.extend(found);
         }
         Ok(all.into_values().collect())
+    }
+
+    /// Those of the instances `ids`, in `region` or else in the own one, that EC2 says are terminated. One that EC2 knows
+    /// nothing of, as it does some time after an end, is not among them.
+    ///
+    /// # Errors
+    /// As for [`Ec2::instances`]: then nothing is known of any.
+    pub async fn terminated(
+        &self,
+        region: Option<&str>,
+        ids: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, Ec2Error> {
+        let query = InstanceQuery {
+            regions: region.map(str::to_owned).into_iter().collect(),
+            ..InstanceQuery::default()
+        };
+        let mut terminated = BTreeSet::new();
+        for place in self.places(&query).await? {
+            for filters in InstanceQuery::of_terminated(ids) {
+                terminated.extend(pages::terminated(&place, &filters).await?);
+            }
+        }
+        terminated.retain(|id| ids.contains(id));
+        Ok(terminated)
     }
 
     /// How many calls were made so far, by all clones together.

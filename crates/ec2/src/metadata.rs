@@ -62,6 +62,25 @@ impl Metadata {
         Self { client }
     }
 
+    /// The region and the id of the instance that the machine is (`placement/region`, `instance-id`).
+    ///
+    /// # Errors
+    /// When the service does not answer. Then nothing is known of it.
+    pub async fn instance(&self) -> Result<(String, String), Ec2Error> {
+        let region = self.text("placement/region").await?;
+        Ok((region, self.text("instance-id").await?))
+    }
+
+    async fn text(&self, category: &str) -> Result<String, Ec2Error> {
+        let path = format!("/latest/meta-data/{category}");
+        let answer = self.client.get(path).await;
+        let text = answer.map_err(|error| Ec2Error::Unreachable {
+            what: format!("the instance metadata service ({category})"),
+            why: DisplayErrorContext(&error).to_string(),
+        })?;
+        Ok(text.as_ref().trim().to_owned())
+    }
+
     /// The machine's address of that kind; none if it has none.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! All pages of `DescribeInstances`, or none.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, InstanceStateName};
 
 use crate::error::Ec2Error;
 use crate::instance::Instance;
@@ -15,6 +15,37 @@ pub(crate) async fn instances(
     place: &Place,
     filters: &Filters,
 ) -> Result<BTreeMap<String, Instance>, Ec2Error> {
+    let mut found = BTreeMap::new();
+    let take = |_: &str, instance: &aws_sdk_ec2::types::Instance| {
+        let read = reading::instance(instance, &place.name.region);
+        found.extend(read.map(|instance| (instance.id.clone(), instance)));
+    };
+    each(place, filters, take).await?;
+    Ok(found)
+}
+
+/// The ids of those that match all `filters` and that are terminated by the answer's own word.
+pub(crate) async fn terminated(
+    place: &Place,
+    filters: &Filters,
+) -> Result<BTreeSet<String>, Ec2Error> {
+    let mut found = BTreeSet::new();
+    let take = |id: &str, instance: &aws_sdk_ec2::types::Instance| {
+        let state = instance.state().and_then(|state| state.name());
+        if state == Some(&InstanceStateName::Terminated) {
+            found.insert(id.to_owned());
+        }
+    };
+    each(place, filters, take).await?;
+    Ok(found)
+}
+
+/// Hands each instance of all pages, with its id, to `take`.
+async fn each(
+    place: &Place,
+    filters: &Filters,
+    mut take: impl FnMut(&str, &aws_sdk_ec2::types::Instance),
+) -> Result<(), Ec2Error> {
     let what = place.call("EC2 DescribeInstances");
     let filters: Vec<_> = filters
         .iter()
@@ -25,7 +56,6 @@ pub(crate) async fn instances(
                 .build()
         })
         .collect();
-    let mut found = BTreeMap::new();
     let mut pages = Pages::default();
     loop {
         place.turn().await;
@@ -41,15 +71,14 @@ pub(crate) async fn instances(
             .map_err(|error| Ec2Error::of_call(&what, &error))?;
         for reservation in page.reservations() {
             for instance in reservation.instances() {
-                if instance.instance_id().is_none() {
+                let Some(id) = instance.instance_id() else {
                     return Err(Ec2Error::malformed(what, "an instance has no id"));
-                }
-                let read = reading::instance(instance, &place.name.region);
-                found.extend(read.map(|instance| (instance.id.clone(), instance)));
+                };
+                take(id, instance);
             }
         }
         if !pages.go_on(&what, page.next_token())? {
-            return Ok(found);
+            return Ok(());
         }
     }
 }

@@ -77,6 +77,22 @@ impl InstanceQuery {
         Ok(self.by_group(&common))
     }
 
+    /// The calls that find which of the instances `ids` are terminated. As filters, since EC2 refuses a call that names an
+    /// id that it does not know.
+    pub(crate) fn of_terminated(ids: &BTreeSet<String>) -> Vec<Filters> {
+        let ids: Vec<_> = ids.iter().cloned().collect();
+        let call = |ids: &[String]| {
+            Filters::from([
+                ("instance-id".to_owned(), ids.to_vec()),
+                (
+                    "instance-state-name".to_owned(),
+                    vec!["terminated".to_owned()],
+                ),
+            ])
+        };
+        ids.chunks(MAX_VALUES).map(call).collect()
+    }
+
     fn by_group(&self, common: &Filters) -> Vec<Filters> {
         if self.security_groups.is_empty() {
             return vec![common.clone()];

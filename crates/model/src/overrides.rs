@@ -9,10 +9,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::DocumentKind;
 use crate::name::NodeId;
+use crate::revision::Stamp;
 
 /// The most overrides that a fleet may have.
 pub const MAX_OVERRIDES: usize = 10_000;
+
+/// How many removed nodes and dismissed conflicts are kept, each: the oldest give way. A node that was removed so long ago
+/// and comes back is a new one.
+pub const MAX_KEPT: usize = 1_000;
 
 /// A body that is no overrides document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,13 +158,68 @@ pub struct ServerOverride {
     pub provenance: Provenance,
 }
 
-/// All that was done by hand.
+/// Why the fleet goes on without a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemovalReason {
+    /// It left.
+    Left,
+    /// Somebody said that it will not return.
+    Forgotten,
+    /// Its instance of EC2 is terminated.
+    Terminated,
+    /// It was dead for longer than the dead are kept.
+    Expired,
+}
+
+impl RemovalReason {
+    /// The word for it in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Forgotten => "forgotten",
+            Self::Terminated => "terminated",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A node without which the fleet goes on: it does not count when a majority is asked for, until it comes back and the
+/// leader takes it in again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The last run of it that was known. One that left is taken in again when it has begun another.
+    pub generation: u64,
+    /// Why.
+    pub reason: RemovalReason,
+    /// Who, and since when.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+/// A revision that lost in a conflict and about which nothing more is to be done. It stays where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dismissal {
+    /// Of which document.
+    pub kind: DocumentKind,
+    /// Which revision.
+    pub stamp: Stamp,
+    /// Who said so, and why.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+/// All that was done by hand, and who is no longer in the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Drained nodes.
     pub nodes: BTreeMap<NodeId, NodeDrain>,
     /// Servers.
     pub servers: BTreeMap<ServerPath, ServerOverride>,
+    /// Nodes without which the fleet goes on.
+    pub removed: BTreeMap<NodeId, Removal>,
+    /// Conflicts about which nothing more is to be done.
+    pub dismissed: Vec<Dismissal>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +229,10 @@ struct Body {
     nodes: BTreeMap<NodeId, NodeDrain>,
     #[serde(default)]
     servers: BTreeMap<ServerPath, ServerOverride>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    removed: BTreeMap<NodeId, Removal>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dismissed: Vec<Dismissal>,
 }
 
 #[derive(Deserialize)]
@@ -189,12 +254,17 @@ impl Overrides {
         if version != Self::VERSION {
             return Err(OverridesError::OtherVersion { found: version });
         }
-        let Body { nodes, servers, .. } = serde_json::from_str(body).map_err(malformed)?;
-        let found = nodes.len() + servers.len();
-        if found > MAX_OVERRIDES {
-            return Err(OverridesError::TooMany { found });
+        let body: Body = serde_json::from_str(body).map_err(malformed)?;
+        let overrides = Self {
+            nodes: body.nodes,
+            servers: body.servers,
+            removed: body.removed,
+            dismissed: body.dismissed,
+        };
+        match overrides.count() {
+            found if found > MAX_OVERRIDES => Err(OverridesError::TooMany { found }),
+            _ => Ok(overrides),
         }
-        Ok(Self { nodes, servers })
     }
 
     /// The document's body: the same overrides give the same bytes.
@@ -203,9 +273,43 @@ impl Overrides {
             version: Self::VERSION,
             nodes: self.nodes.clone(),
             servers: self.servers.clone(),
+            removed: self.removed.clone(),
+            dismissed: self.dismissed.clone(),
         };
         // Texts and numbers under text keys: there is nothing in it that JSON could not hold.
         serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    /// How many there are, against [`MAX_OVERRIDES`].
+    pub fn count(&self) -> usize {
+        self.nodes.len() + self.servers.len() + self.removed.len() + self.dismissed.len()
+    }
+
+    /// The fleet goes on without `node`. What was done to it by hand goes with it.
+    pub fn remove(&mut self, node: NodeId, removal: Removal) {
+        self.nodes.remove(&node);
+        self.removed.insert(node, removal);
+        while self.removed.len() > MAX_KEPT {
+            let oldest = self.removed.iter();
+            let oldest = oldest.min_by_key(|(_, removal)| removal.provenance.since_ms);
+            let Some(oldest) = oldest.map(|(node, _)| node.clone()) else {
+                return;
+            };
+            self.removed.remove(&oldest);
+        }
+    }
+
+    /// Nothing more is to be done about a conflict.
+    pub fn dismiss(&mut self, dismissal: Dismissal) {
+        self.dismissed.push(dismissal);
+        let excess = self.dismissed.len().saturating_sub(MAX_KEPT);
+        self.dismissed.drain(..excess);
+    }
+
+    /// The dismissal of the revision `stamp`, if it was dismissed.
+    pub fn dismissal(&self, kind: DocumentKind, stamp: Stamp) -> Option<&Dismissal> {
+        let mut dismissed = self.dismissed.iter();
+        dismissed.find(|dismissal| dismissal.kind == kind && dismissal.stamp == stamp)
     }
 
     /// Those that still hold at `now_ms`.
@@ -252,7 +356,65 @@ mod tests {
         Overrides {
             nodes: [(NodeId::new("lb-1").unwrap(), drain)].into(),
             servers: [("app/s1".parse().unwrap(), server)].into(),
+            ..Overrides::default()
         }
+    }
+
+    #[test]
+    fn the_removed_and_the_dismissed_are_kept_and_the_oldest_give_way() {
+        let stamp = |sequence| Stamp {
+            revision: crate::Revision::new(crate::Term(1), sequence),
+            digest: crate::Digest::of(b"x"),
+        };
+        let mut overrides = overrides();
+        for number in 0..=MAX_KEPT {
+            let mut provenance = provenance(None);
+            provenance.since_ms = i64::try_from(number).unwrap();
+            let removal = Removal {
+                generation: 7,
+                reason: RemovalReason::Left,
+                provenance: provenance.clone(),
+            };
+            overrides.remove(NodeId::new(format!("gone-{number}")).unwrap(), removal);
+            overrides.dismiss(Dismissal {
+                kind: DocumentKind::Spec,
+                stamp: stamp(u64::try_from(number).unwrap()),
+                provenance,
+            });
+        }
+        assert_eq!(
+            (overrides.removed.len(), overrides.dismissed.len()),
+            (MAX_KEPT, MAX_KEPT)
+        );
+        assert!(
+            !overrides
+                .removed
+                .contains_key(&NodeId::new("gone-0").unwrap())
+        );
+        assert!(overrides.dismissal(DocumentKind::Spec, stamp(0)).is_none());
+        assert!(overrides.dismissal(DocumentKind::Spec, stamp(1)).is_some());
+        assert!(
+            overrides
+                .dismissal(DocumentKind::Secrets, stamp(1))
+                .is_none()
+        );
+        assert_eq!(Overrides::parse(&overrides.body()), Ok(overrides.clone()));
+        assert_eq!(
+            overrides.clone().holding(i64::MAX).removed,
+            overrides.removed
+        );
+    }
+
+    #[test]
+    fn a_drain_ends_with_the_removal_of_its_node() {
+        let mut overrides = overrides();
+        let removal = Removal {
+            generation: 1,
+            reason: RemovalReason::Forgotten,
+            provenance: provenance(None),
+        };
+        overrides.remove(NodeId::new("lb-1").unwrap(), removal);
+        assert!(overrides.nodes.is_empty());
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What operators do by hand: what the API tells of it, and the leader's part in changing it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hafleet_api::overrides::{OverrideChange, OverrideWrite, state_message};
 use hafleet_api::{Failure, v1};
+use hafleet_cluster::Member;
 use hafleet_model::overrides::{NodeDrain, OverridesError, ServerOverride, ServerPath};
 use hafleet_model::{DocumentKind, NodeId, Overrides, with_causes};
 
 use super::{AgentFleet, Errand, HOLDERS_WAIT, WriteFailure};
 use crate::forward::{Forward, Unanswered};
-use crate::overrides::known::KnownServers;
+use crate::overrides::known::{Known, KnownNode, KnownServers};
 use crate::overrides::write::{Rewrite, RewriteError};
 use crate::overrides::{change, now_ms};
 
@@ -69,12 +72,21 @@ impl AgentFleet {
         &self,
         write: &OverrideWrite,
     ) -> Result<v1::WriteOverrideResponse, WriteFailure> {
-        let (nodes, servers) = (self.known_nodes(), self.known_servers());
         let intent = &write.intent;
+        let changes_who_counts = matches!(
+            write.change,
+            OverrideChange::Forget { .. } | OverrideChange::Leave { .. }
+        );
+        if changes_who_counts && !intent.force && !self.overrides.is_settled().await {
+            let words = "no majority is known to have the last change by hand yet, and who counts changes one at a time; \
+                         nothing was written, try again";
+            return Err(WriteFailure::Final(Failure::TimedOut(words.to_owned())));
+        }
+        let known = self.known_things();
         let rewrite = |stored: &Overrides| -> Result<Option<Rewrite>, WriteFailure> {
             let now_ms = now_ms();
             let holding = stored.clone().holding(now_ms);
-            let rewrite = change::rewrite(holding, write, &nodes, &servers, now_ms);
+            let rewrite = change::rewrite(holding, write, &known, now_ms);
             rewrite.map_err(WriteFailure::Final)
         };
         let written = self
@@ -104,12 +116,16 @@ impl AgentFleet {
                 let server = overrides.servers.get(server);
                 server.map(|server| &server.provenance)
             }
+            OverrideChange::Forget { .. }
+            | OverrideChange::Leave { .. }
+            | OverrideChange::Dismiss { .. } => None,
         };
         provenance?.until_ms.map(hafleet_api::convert::timestamp)
     }
 
     async fn override_as_it_is(&self) -> v1::WriteOverrideResponse {
-        let known_nodes = u32::try_from(self.known_nodes().len()).unwrap_or(u32::MAX);
+        let known_nodes = self.cluster.view().borrow().known_count();
+        let known_nodes = u32::try_from(known_nodes).unwrap_or(u32::MAX);
         let Some(current) = self.overrides.document() else {
             return v1::WriteOverrideResponse {
                 known_nodes,
@@ -130,11 +146,24 @@ impl AgentFleet {
         }
     }
 
-    fn known_nodes(&self) -> Vec<NodeId> {
-        let view = self.cluster.view();
-        let view = view.borrow();
-        let members = view.members.iter();
-        members.map(|member| member.report.id.clone()).collect()
+    fn known_things(&self) -> Known {
+        let view = Arc::clone(&self.cluster.view().borrow());
+        let node = |member: &Member| KnownNode {
+            id: member.report.id.clone(),
+            generation: member.report.generation,
+            is_live: member.liveness.is_live(),
+        };
+        let conflicts = DocumentKind::ALL.into_iter().flat_map(|kind| {
+            let conflicts = self.cluster.conflicts(kind);
+            let stamps = conflicts.iter();
+            let stamps = stamps.map(|conflict| (kind, conflict.header.stamp));
+            stamps.collect::<Vec<_>>()
+        });
+        Known {
+            nodes: view.members.iter().map(node).collect(),
+            servers: self.known_servers(),
+            conflicts: conflicts.collect(),
+        }
     }
 
     /// The servers of the fleet's spec with what discovery found, as this node has them.

@@ -5,10 +5,13 @@ use std::time::Duration;
 use hafleet_api::Failure;
 use hafleet_api::fleet::Intent;
 use hafleet_api::overrides::{OverrideChange, OverrideWrite};
-use hafleet_model::overrides::{NodeDrain, Provenance, ServerOverride, ServerPath, ServerState};
-use hafleet_model::{NodeId, Overrides};
+use hafleet_model::overrides::{
+    Dismissal, NodeDrain, Provenance, Removal, RemovalReason, ServerOverride, ServerPath,
+    ServerState,
+};
+use hafleet_model::{DocumentKind, NodeId, Overrides, Revision};
 
-use super::known::{KnownServers, offer};
+use super::known::{Known, KnownServers, offer};
 use super::write::Rewrite;
 
 /// What becomes of the overrides that are `holding` at `now_ms`; none when there is nothing to take back.
@@ -18,8 +21,7 @@ use super::write::Rewrite;
 pub(crate) fn rewrite(
     mut holding: Overrides,
     write: &OverrideWrite,
-    nodes: &[NodeId],
-    servers: &KnownServers,
+    known: &Known,
     now_ms: i64,
 ) -> Result<Option<Rewrite>, Failure> {
     let by = By {
@@ -28,13 +30,13 @@ pub(crate) fn rewrite(
     };
     let is_changed = match &write.change {
         OverrideChange::Drain { node, lasting } => {
-            expect_node(&holding, node, nodes)?;
+            expect_node(&holding, node, known)?;
             let provenance = by.provenance(*lasting);
             holding.nodes.insert(node.clone(), NodeDrain { provenance });
             true
         }
         OverrideChange::Undrain { node } => {
-            expect_node(&holding, node, nodes)?;
+            expect_node(&holding, node, known)?;
             holding.nodes.remove(node).is_some()
         }
         OverrideChange::State {
@@ -43,7 +45,7 @@ pub(crate) fn rewrite(
             lasting,
         } => {
             let asked = Asked::State(Some(*state).filter(|state| *state != ServerState::Ready));
-            expect_server(&holding, server, servers)?;
+            expect_server(&holding, server, &known.servers)?;
             by.ask(&mut holding, server, asked, *lasting)?
         }
         OverrideChange::Weight {
@@ -51,8 +53,46 @@ pub(crate) fn rewrite(
             weight,
             lasting,
         } => {
-            expect_server(&holding, server, servers)?;
+            expect_server(&holding, server, &known.servers)?;
             by.ask(&mut holding, server, Asked::Weight(*weight), *lasting)?
+        }
+        OverrideChange::Forget { node } => match known.of(node) {
+            _ if holding.removed.contains_key(node) => false,
+            None => return Err(unknown_node(node, known)),
+            Some(found) if found.is_live => return Err(Failure::NodeLive(node.clone())),
+            Some(found) => {
+                let removal = by.removal(found.generation, RemovalReason::Forgotten);
+                holding.remove(node.clone(), removal);
+                true
+            }
+        },
+        OverrideChange::Leave { node, generation } => {
+            if !known.has_another(node, &holding.removed) {
+                return Err(Failure::LastNode(node.clone()));
+            }
+            let removal = by.removal(*generation, RemovalReason::Left);
+            holding.remove(node.clone(), removal);
+            true
+        }
+        OverrideChange::Dismiss { kind, revision } => {
+            let stamps = known.conflicts.iter();
+            let stamps = stamps.filter(|(of, stamp)| of == kind && stamp.revision == *revision);
+            let stamps: Vec<_> = stamps.map(|(_, stamp)| *stamp).collect();
+            if stamps.is_empty() {
+                return Err(unknown_conflict(*kind, *revision, known));
+            }
+            let mut is_new = false;
+            for stamp in stamps {
+                if holding.dismissal(*kind, stamp).is_none() {
+                    is_new = true;
+                    holding.dismiss(Dismissal {
+                        kind: *kind,
+                        stamp,
+                        provenance: by.provenance(None),
+                    });
+                }
+            }
+            is_new
         }
     };
     Ok(is_changed.then(|| Rewrite {
@@ -75,6 +115,14 @@ struct By<'a> {
 }
 
 impl By<'_> {
+    fn removal(&self, generation: u64, reason: RemovalReason) -> Removal {
+        Removal {
+            generation,
+            reason,
+            provenance: self.provenance(None),
+        }
+    }
+
     fn provenance(&self, lasting: Option<Duration>) -> Provenance {
         let end = |lasting: Duration| {
             let ms = i64::try_from(lasting.as_millis()).unwrap_or(i64::MAX);
@@ -155,15 +203,38 @@ fn two_ends(path: &ServerPath, other: &str) -> Failure {
     }
 }
 
-fn expect_node(holding: &Overrides, node: &NodeId, nodes: &[NodeId]) -> Result<(), Failure> {
-    if nodes.contains(node) || holding.nodes.contains_key(node) {
+fn expect_node(holding: &Overrides, node: &NodeId, known: &Known) -> Result<(), Failure> {
+    if known.of(node).is_some() || holding.nodes.contains_key(node) {
         return Ok(());
     }
-    let names = offer(node.as_str(), nodes.iter().map(NodeId::as_str));
-    Err(Failure::InvalidArgument {
+    Err(unknown_node(node, known))
+}
+
+fn unknown_node(node: &NodeId, known: &Known) -> Failure {
+    let names = known.nodes.iter().map(|known| known.id.as_str());
+    let names = offer(node.as_str(), names);
+    Failure::InvalidArgument {
         field: "node_id",
         problem: format!("there is no node {node}; there are {names}"),
-    })
+    }
+}
+
+fn unknown_conflict(kind: DocumentKind, revision: Revision, known: &Known) -> Failure {
+    let of_kind = known.conflicts.iter().filter(|(of, _)| *of == kind);
+    let revisions: Vec<_> = of_kind
+        .map(|(_, stamp)| stamp.revision.to_string())
+        .collect();
+    let words = match revisions.is_empty() {
+        true => "there are none".to_owned(),
+        false => format!(
+            "there are {}",
+            offer(&revision.to_string(), revisions.iter().map(String::as_str))
+        ),
+    };
+    Failure::InvalidArgument {
+        field: "revision",
+        problem: format!("{revision} is no conflict of {kind}; {words}"),
+    }
 }
 
 fn expect_server(
@@ -198,6 +269,11 @@ fn comment(write: &OverrideWrite) -> String {
             Some(weight) => format!("weight {weight} {server}"),
             None => format!("no weight {server}"),
         },
+        OverrideChange::Forget { node } => format!("forget {node}"),
+        OverrideChange::Leave { node, .. } => format!("{node} leaves"),
+        OverrideChange::Dismiss { kind, revision } => {
+            format!("dismiss the conflict {kind} {revision}")
+        }
     };
     match write.intent.comment.as_str() {
         "" => done,

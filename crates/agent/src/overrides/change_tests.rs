@@ -1,4 +1,7 @@
+use hafleet_model::{Digest, Stamp, Term};
+
 use super::*;
+use crate::overrides::known::KnownNode;
 
 const NOW_MS: i64 = 1_000_000;
 
@@ -39,14 +42,101 @@ fn weight(name: &str, weight: Option<u16>, secs: Option<u64>) -> OverrideWrite {
 
 /// What becomes of `holding`, where there are nodes n1 and n2 and no servers but those that something is asked of.
 fn after(holding: &Overrides, write: &OverrideWrite) -> Result<Option<Rewrite>, Failure> {
-    let nodes = ["n1", "n2"].map(|id| NodeId::new(id).unwrap());
-    rewrite(
-        holding.clone(),
-        write,
-        &nodes,
-        &KnownServers::default(),
-        NOW_MS,
-    )
+    rewrite(holding.clone(), write, &known(), NOW_MS)
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+/// n1 is live and n2 is dead; 3.7 lost.
+fn known() -> Known {
+    let node = |(id, is_live)| KnownNode {
+        id: NodeId::new(id).unwrap(),
+        generation: 5,
+        is_live,
+    };
+    Known {
+        nodes: [("n1", true), ("n2", false)].map(node).into(),
+        servers: KnownServers::default(),
+        conflicts: vec![(DocumentKind::Spec, lost())],
+    }
+}
+
+fn lost() -> Stamp {
+    Stamp {
+        revision: Revision::new(Term(3), 7),
+        digest: Digest::of(b"lost"),
+    }
+}
+
+#[test]
+fn only_the_dead_are_forgotten_and_only_once() {
+    let forget = |name: &str| {
+        let node = NodeId::new(name).unwrap();
+        write(OverrideChange::Forget { node }, "its disk died")
+    };
+    let rewritten = after(&Overrides::default(), &forget("n2"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(rewritten.comment, "forget n2: its disk died");
+    let removal = &rewritten.overrides.removed[&id("n2")];
+    assert_eq!(
+        (removal.generation, removal.reason),
+        (5, RemovalReason::Forgotten)
+    );
+    assert_eq!(removal.provenance.author, "ada");
+    assert!(
+        after(&rewritten.overrides, &forget("n2"))
+            .unwrap()
+            .is_none()
+    );
+    let live = after(&Overrides::default(), &forget("n1")).unwrap_err();
+    assert!(matches!(live, Failure::NodeLive(_)), "{live}");
+    let unknown = after(&Overrides::default(), &forget("n3")).unwrap_err();
+    assert!(
+        unknown.to_string().contains("there are n2, n1")
+            || unknown.to_string().contains("there are n1, n2"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn the_last_live_node_does_not_leave() {
+    let leave = |name: &str| {
+        let node = NodeId::new(name).unwrap();
+        write(
+            OverrideChange::Leave {
+                node,
+                generation: 9,
+            },
+            "",
+        )
+    };
+    let rewritten = after(&Overrides::default(), &leave("n2")).unwrap().unwrap();
+    assert_eq!(rewritten.comment, "n2 leaves");
+    assert_eq!(rewritten.overrides.removed[&id("n2")].generation, 9);
+    let last = after(&rewritten.overrides, &leave("n1")).unwrap_err();
+    assert!(matches!(last, Failure::LastNode(_)), "{last}");
+}
+
+#[test]
+fn a_conflict_is_dismissed_once_and_only_if_it_is_one() {
+    let dismiss = |sequence| {
+        let revision = Revision::new(Term(3), sequence);
+        let kind = DocumentKind::Spec;
+        write(OverrideChange::Dismiss { kind, revision }, "not needed")
+    };
+    let rewritten = after(&Overrides::default(), &dismiss(7)).unwrap().unwrap();
+    assert_eq!(
+        rewritten.comment,
+        "dismiss the conflict spec 3.7: not needed"
+    );
+    let dismissal = rewritten.overrides.dismissal(DocumentKind::Spec, lost());
+    assert_eq!(dismissal.unwrap().provenance.comment, "not needed");
+    assert!(after(&rewritten.overrides, &dismiss(7)).unwrap().is_none());
+    let none = after(&Overrides::default(), &dismiss(8)).unwrap_err();
+    assert!(none.to_string().contains("there are 3.7"), "{none}");
 }
 
 /// Overrides in which `name` drains until `until_ms`.

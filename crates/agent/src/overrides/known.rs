@@ -3,10 +3,44 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hafleet_haproxy::Rendered;
-use hafleet_model::overrides::ServerPath;
+use hafleet_model::overrides::{Removal, ServerPath};
+use hafleet_model::{DocumentKind, NodeId, Stamp};
 
 /// How many names are offered in place of one that there is not.
 const MAX_OFFERED: usize = 5;
+
+/// What there is at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The nodes, removed ones that are live too.
+    pub(crate) nodes: Vec<KnownNode>,
+    /// The servers.
+    pub(crate) servers: KnownServers,
+    /// The revisions that lost, dismissed ones too.
+    pub(crate) conflicts: Vec<(DocumentKind, Stamp)>,
+}
+
+/// A node of the fleet.
+#[derive(Debug)]
+pub(crate) struct KnownNode {
+    pub(crate) id: NodeId,
+    /// The last run of it that is known.
+    pub(crate) generation: u64,
+    pub(crate) is_live: bool,
+}
+
+impl Known {
+    /// The node `id`.
+    pub(crate) fn of(&self, id: &NodeId) -> Option<&KnownNode> {
+        self.nodes.iter().find(|node| node.id == *id)
+    }
+
+    /// Whether the fleet has a live node besides `node` that is not `removed`.
+    pub(crate) fn has_another(&self, node: &NodeId, removed: &BTreeMap<NodeId, Removal>) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|other| other.id != *node && other.is_live && !removed.contains_key(&other.id))
+    }
+}
 
 /// The servers that a node has from the spec and from what was found, by backend.
 #[derive(Debug, Default)]

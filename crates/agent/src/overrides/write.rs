@@ -53,7 +53,7 @@ impl OverridesKeeper {
             let Some(Rewrite { overrides, comment }) = change(&stored)? else {
                 return Ok(None);
             };
-            let found = overrides.nodes.len() + overrides.servers.len();
+            let found = overrides.count();
             if found > MAX_OVERRIDES {
                 return Err(RewriteError::from(OverridesError::TooMany { found }).into());
             }

@@ -37,7 +37,10 @@ impl Sight {
         // Where most connections are broken, it is more likely to be this node that is cut off.
         let connected = connected.map(|member| &member.report.id);
         let are_links_believed = view.is_majority(connected);
-        let seen = view.members.iter().map(|member| {
+        // A witness is never in service.
+        let members = view.members.iter();
+        let members = members.filter(|member| !member.report.is_witness);
+        let seen = members.map(|member| {
             let id = member.report.id.clone();
             let is_live = match are_links_believed {
                 true => is_connected(member),

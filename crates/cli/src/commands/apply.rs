@@ -127,7 +127,7 @@ impl Tally {
         for node in status
             .nodes
             .iter()
-            .filter(|node| node.liveness() == node_status::Liveness::Live)
+            .filter(|node| node.liveness() == node_status::Liveness::Live && !node.witness)
         {
             let apply = node.apply.clone().unwrap_or_default();
             let has_reached = |text: &str| {

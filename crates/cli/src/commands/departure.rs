@@ -141,10 +141,14 @@ impl Departure {
         self.clients = Clients::Unknown(why);
     }
 
+    /// Whether neither DNS nor resolvers send anybody there.
+    pub(crate) fn is_out_of_dns(&self) -> bool {
+        matches!(self.names, Names::Out | Names::NothingPublished)
+    }
+
     /// Whether nothing keeps it from being stopped.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.names, Names::Out | Names::NothingPublished)
-            && self.clients == Clients::Connected(0)
+        self.is_out_of_dns() && self.clients == Clients::Connected(0)
     }
 
     /// How far it is.

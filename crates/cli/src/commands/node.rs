@@ -41,6 +41,12 @@ fn for_people(detail: &v1::NodeDetail) -> String {
             node.version, node.generation, node.data_address, haproxy.handover
         ),
     ];
+    if node.witness {
+        parts.push("a witness: it runs no HAProxy, counts for a majority, and may lead".to_owned());
+    }
+    if !node.instance.is_empty() {
+        parts.push(format!("instance     {}", node.instance));
+    }
     if !detail.drift.is_empty() {
         let lines: Vec<_> = detail
             .drift

@@ -46,23 +46,45 @@ pub(crate) async fn drain(drain: &Drain, target: &Target, printer: Printer) -> R
     let written = answer(client.admin.drain_node(request).await)?;
     finish(&written, &format!("{node} is drained"), write, printer)?;
     match drain.wait {
-        Some(limit) => wait(client, node, limit).await,
+        Some(limit) => wait(&mut client, node, limit, Until::Stoppable).await,
         None => Ok(()),
     }
 }
 
-/// Waits until nothing keeps `node` from being stopped.
-async fn wait(mut client: Client, node: &NodeId, limit: Duration) -> Result<(), Failure> {
-    let mut progress = Progress::begin(format!("waiting until {node} can be stopped"));
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Neither DNS nor resolvers send anybody there.
+    OutOfDns,
+    /// And nobody is there.
+    Stoppable,
+}
+
+/// Waits until `node` is as far as that.
+pub(crate) async fn wait(
+    client: &mut Client,
+    node: &NodeId,
+    limit: Duration,
+    until: Until,
+) -> Result<(), Failure> {
+    let begun = match until {
+        Until::OutOfDns => format!("waiting until {node} is out of DNS"),
+        Until::Stoppable => format!("waiting until {node} can be stopped"),
+    };
+    let mut progress = Progress::begin(begun);
     let deadline = Instant::now() + limit;
     let mut departure = Departure::of(node);
     loop {
-        let looked = look(&mut client, &mut departure);
+        let looked = look(client, &mut departure);
         let Ok(looked) = tokio::time::timeout_at(deadline, looked).await else {
             break;
         };
         looked?;
-        if departure.is_over() {
+        let is_there = match until {
+            Until::OutOfDns => departure.is_out_of_dns(),
+            Until::Stoppable => departure.is_over(),
+        };
+        if is_there {
             progress.end(&departure.words());
             return Ok(());
         }

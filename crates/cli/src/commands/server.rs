@@ -160,7 +160,7 @@ async fn look(client: &mut Client, revision: Revision) -> Result<(usize, Vec<Str
     let status = answer(client.admin.get_status(request).await)?;
     let (mut total, mut missing) = (0, Vec::new());
     for node in status.nodes {
-        if node.liveness() != Liveness::Live {
+        if node.liveness() != Liveness::Live || node.witness {
             continue;
         }
         total += 1;

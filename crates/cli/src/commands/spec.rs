@@ -47,7 +47,9 @@ pub(crate) async fn run(
             let schema: Value = Spec::json_schema();
             printer.answer(&schema, |schema| format!("{schema:#}"))
         }
-        SpecCommand::Rollback { .. } | SpecCommand::Check { .. } => Ok(()),
+        SpecCommand::Conflicts(_) | SpecCommand::Rollback { .. } | SpecCommand::Check { .. } => {
+            Ok(())
+        }
     }
 }
 
@@ -55,6 +57,16 @@ fn history_table(history: &v1::ListSpecHistoryResponse) -> String {
     if history.revisions.is_empty() {
         return "the fleet has no spec yet; `hafleet apply FILE` gives it one".to_owned();
     }
+    let line = info_table(&history.revisions);
+    if history.conflicts.is_empty() {
+        return line;
+    }
+    let lost = info_table(&history.conflicts);
+    format!("{line}\n\nlost in a conflict:\n{lost}")
+}
+
+/// Revisions, a line each.
+pub(crate) fn info_table(infos: &[v1::RevisionInfo]) -> String {
     let header = ["revision", "written", "author", "digest", "comment"];
     let row = |info: &v1::RevisionInfo| {
         let digest: String = info.digest.chars().take(8).collect();
@@ -66,12 +78,7 @@ fn history_table(history: &v1::ListSpecHistoryResponse) -> String {
             plain(&info.comment),
         ]
     };
-    let line = print::table(&header, history.revisions.iter().map(row).collect());
-    if history.conflicts.is_empty() {
-        return line;
-    }
-    let lost = print::table(&header, history.conflicts.iter().map(row).collect());
-    format!("{line}\n\nlost in a conflict:\n{lost}")
+    print::table(&header, infos.iter().map(row).collect())
 }
 
 fn written(info: &v1::RevisionInfo) -> String {

@@ -4,6 +4,7 @@ use hafleet_api::v1::{self, apply_status, haproxy_status, node_status};
 use tokio_stream::StreamExt as _;
 
 use super::overrides::drained_words;
+use super::spec::time_words;
 use crate::args::{StatusArgs, Target};
 use crate::client::{Client, answer};
 use crate::failure::{Exit, Failure};
@@ -66,21 +67,29 @@ fn whole(status: &v1::FleetStatus) -> String {
         || "none; `hafleet apply FILE` gives the fleet one".to_owned(),
         |spec| format!("{} by {}{}", spec.revision, spec.author, comment_of(spec)),
     );
-    let live = status
-        .nodes
-        .iter()
+    let counted = status.nodes.iter().filter(|node| !node.removed);
+    let live = counted
+        .clone()
         .filter(|node| node.liveness() == node_status::Liveness::Live)
         .count();
+    let unmet = status.unmet_seeds.len();
     let mut lines = vec![
         format!("fleet   {} as {} sees it", status.fleet, status.node_id),
         format!("leader  {leader}"),
         format!("spec    {spec}"),
         format!(
             "nodes   {live} of {} live; a write needs {}",
-            status.nodes.len(),
+            counted.count() + unmet,
             status.majority
         ),
     ];
+    if unmet > 0 {
+        lines.push(format!(
+            "seeds   never met, and each counts as a node: {}",
+            status.unmet_seeds.join(", ")
+        ));
+    }
+    lines.extend(gone(status));
     lines.extend(found(status));
     if !status.conflicts.is_empty() {
         let lost: Vec<_> = status
@@ -89,13 +98,46 @@ fn whole(status: &v1::FleetStatus) -> String {
             .map(|lost| lost.revision.as_str())
             .collect();
         lines.push(format!(
-            "lost    {} (in conflict with the line above; `hafleet spec get REVISION` shows, `spec rollback` takes back)",
+            "lost    {} (in conflict with the line above; `hafleet spec get REVISION` shows, `spec rollback` takes back, `spec conflicts dismiss` lets be)",
             lost.join(", ")
         ));
     }
     lines.push(String::new());
     lines.push(node_table(&status.nodes));
     lines.join("\n")
+}
+
+/// How many of the nodes that are gone are named.
+const MAX_GONE: usize = 5;
+
+/// Who left, was forgotten and so on and is not back, the last first; nothing where there is none.
+fn gone(status: &v1::FleetStatus) -> Option<String> {
+    let is_here = |gone: &&v1::RemovedNode| status.nodes.iter().any(|node| node.id == gone.node_id);
+    let mut gone: Vec<_> = status
+        .removed
+        .iter()
+        .filter(|gone| !is_here(gone))
+        .collect();
+    let since = |gone: &v1::RemovedNode| {
+        let provenance = gone.provenance.as_ref();
+        provenance
+            .and_then(|provenance| provenance.since)
+            .map_or(0, |since| since.seconds)
+    };
+    gone.sort_by_key(|gone| std::cmp::Reverse(since(gone)));
+    let named = gone.iter().take(MAX_GONE).map(|gone| {
+        let provenance = gone.provenance.clone().unwrap_or_default();
+        let at = time_words(provenance.since.as_ref());
+        format!(
+            "{} ({} {at}, by {})",
+            gone.node_id, gone.reason, provenance.author
+        )
+    });
+    let mut named: Vec<_> = named.collect();
+    if let Some(more) = gone.len().checked_sub(MAX_GONE).filter(|more| *more > 0) {
+        named.push(format!("{more} more"));
+    }
+    (!named.is_empty()).then(|| format!("gone    {}", named.join(", ")))
 }
 
 /// What discovery found, and how many nodes have it; nothing where it has found nothing yet.
@@ -105,8 +147,9 @@ fn found(status: &v1::FleetStatus) -> Option<String> {
         let state = node.endpoints.as_ref();
         state.is_some_and(|state| state.applied_revision == *newest)
     };
-    let count = status.nodes.iter().filter(has_it).count();
-    let nodes = status.nodes.len();
+    let with_haproxy = status.nodes.iter().filter(|node| !node.witness);
+    let count = with_haproxy.clone().filter(has_it).count();
+    let nodes = with_haproxy.count();
     Some(format!(
         "found   endpoints {newest}, on {count} of {nodes} nodes"
     ))
@@ -161,6 +204,11 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         (true, false) => ("live".to_owned(), Tone::Good),
         (false, _) => ("dead".to_owned(), Tone::Bad),
     };
+    let state = match (node.witness, node.removed) {
+        (_, true) => (format!("{}, not counted yet", state.0), Tone::Warning),
+        (true, false) => (format!("{}, witness", state.0), state.1),
+        (false, false) => state,
+    };
     let state = match node.drained {
         Some(_) if is_live => (format!("{}, drained", state.0), Tone::Warning),
         _ => state,
@@ -183,7 +231,9 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         apply_status::State::Failed => (format!("{} refused", apply.revision), Tone::Bad),
         _ => ("-".to_owned(), Tone::Plain),
     };
-    let health = if is_live {
+    let health = if node.witness {
+        plain("-")
+    } else if is_live {
         health
     } else {
         ("?".to_owned(), Tone::Warning)

@@ -20,6 +20,9 @@ pub(crate) use message::{Severity, findings};
 /// Why there is no opinion. Transient: it says nothing about the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
+    /// This node runs no HAProxy.
+    #[error("this node is a witness, and has no HAProxy to ask")]
+    Absent,
     /// The candidate could not be written beside the configuration.
     #[error("the configuration to check could not be written in {}", dir.display())]
     Write {

@@ -197,7 +197,7 @@ impl Proxy {
             generation: current.generation,
             socket: current.socket.clone(),
             process: current.process,
-            haproxy: self.inspector.binary().version,
+            haproxy: self.binary().version,
             listeners: current.listeners.clone(),
         };
         write_applied(self.inspector.files(), &state)?;

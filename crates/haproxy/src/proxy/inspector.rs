@@ -1,5 +1,6 @@
 //! Looking without touching: render, check and plan, also while a change is under way.
 
+use std::borrow::Cow;
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use hafleet_model::spec::{Finding, Findings};
 use tokio::sync::watch;
 
 use super::adopt::Current;
-use super::{PlanError, Settings, fit, running};
+use super::{OpenError, PlanError, Settings, fit, running};
 use crate::binary::Binary;
 use crate::certificates::Certificates;
 use crate::check::{self, CheckError, ToolError};
@@ -30,7 +31,8 @@ pub struct Inspector {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
-    binary: Binary,
+    /// None of a node that runs no HAProxy.
+    binary: Option<Binary>,
     files: Files,
     families: Families,
     certificates: Certificates,
@@ -39,7 +41,7 @@ struct Shared {
 impl Inspector {
     pub(super) fn new(
         settings: Settings,
-        binary: Binary,
+        binary: Option<Binary>,
         files: Files,
         certificates: Certificates,
         current: watch::Receiver<Option<Current>>,
@@ -70,9 +72,20 @@ impl Inspector {
         &self.shared.certificates
     }
 
-    /// HAProxy's program and version.
-    pub fn binary(&self) -> &Binary {
-        &self.shared.binary
+    /// That of a node without HAProxy: it renders as for the newest version, and cannot ask.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub async fn without_haproxy(settings: Settings) -> Result<Self, OpenError> {
+        let files = super::take_hold(&settings).await?;
+        let certificates = Certificates::open(files.dir())?;
+        let (_, nothing_runs) = watch::channel(None);
+        Ok(Self::new(settings, None, files, certificates, nothing_runs))
+    }
+
+    /// HAProxy's program and version; none on a node that runs none.
+    pub(super) fn binary(&self) -> Option<&Binary> {
+        self.shared.binary.as_ref()
     }
 
     /// The node that configurations are rendered for.
@@ -86,7 +99,10 @@ impl Inspector {
     /// What cannot be rendered, and where in the spec it is.
     pub fn render(&self, spec: &Spec) -> Result<Rendered, RenderError> {
         let held = self.shared.certificates.held();
-        let spec = fit::fit(spec, self.shared.binary.version);
+        let spec = match &self.shared.binary {
+            Some(binary) => fit::fit(spec, binary.version),
+            None => Cow::Borrowed(spec),
+        };
         render::render_with(&spec, self.node(), self.shared.families, &held)
     }
 
@@ -111,8 +127,9 @@ impl Inspector {
     /// HAProxy's words at the spec paths that they are about, when it is not; or when HAProxy could not be asked.
     pub async fn check(&self, rendered: &Rendered) -> Result<Vec<Finding>, CheckError> {
         let files = &self.shared.files;
+        let binary = self.shared.binary.as_ref().ok_or(ToolError::Absent)?;
         check::check(
-            &self.shared.binary,
+            binary,
             rendered,
             // Checking binds nothing, so any generation's socket will do.
             &files.socket(0),
@@ -176,6 +193,9 @@ impl Inspector {
         let Some(current) = current.filter(|current| current.process.is_alive()) else {
             return Ok(plan::plan(None, rendered));
         };
+        let Some(binary) = &self.shared.binary else {
+            return Ok(plan::plan(None, rendered));
+        };
         let is_like = current
             .known
             .as_ref()
@@ -190,7 +210,7 @@ impl Inspector {
                 Err(error) => return Err(error.into()),
             }
         } else {
-            Running::unasked(self.shared.binary.version, current.known)
+            Running::unasked(binary.version, current.known)
         };
         Ok(plan::plan(Some(&running), rendered))
     }

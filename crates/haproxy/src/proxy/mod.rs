@@ -59,6 +59,7 @@ const HOLD_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Proxy {
     inspector: Inspector,
+    binary: Binary,
     current: watch::Sender<Option<Current>>,
     old: OldProcesses,
     generation: u64,
@@ -95,7 +96,8 @@ impl Proxy {
         };
         let (current, watched) = watch::channel(adopted.current);
         let mut proxy = Self {
-            inspector: Inspector::new(settings, binary, files, certificates, watched),
+            inspector: Inspector::new(settings, Some(binary.clone()), files, certificates, watched),
+            binary,
             current,
             old: adopted.old,
             generation: adopted.generation,
@@ -114,7 +116,7 @@ impl Proxy {
 
     /// HAProxy's program and version.
     pub fn binary(&self) -> &Binary {
-        self.inspector.binary()
+        &self.binary
     }
 
     /// The node that configurations are rendered for.

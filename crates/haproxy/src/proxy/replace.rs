@@ -205,7 +205,7 @@ impl Proxy {
         let files = self.inspector.files();
         let (config, pid_file) = (files.config(), files.pid_file(old.generation));
         let launched = launch(Launch {
-            binary: &self.inspector.binary().path,
+            binary: &self.binary().path,
             config: &config,
             pid_file: &pid_file,
             take_sockets_from: None,
@@ -279,7 +279,7 @@ impl Proxy {
         let files = self.inspector.files();
         let (config, pid_file) = (files.config(), files.pid_file(next.generation));
         launch(Launch {
-            binary: &self.inspector.binary().path,
+            binary: &self.binary().path,
             config: &config,
             pid_file: &pid_file,
             take_sockets_from,

@@ -199,7 +199,10 @@ impl Proxy {
 impl Inspector {
     /// The processes of the service: master, workers, and old ones.
     fn service_processes(&self) -> Vec<ProcessId> {
-        find_by_config(&self.binary().path, &self.files().config())
+        let binary = self.binary();
+        binary.map_or_else(Vec::new, |binary| {
+            find_by_config(&binary.path, &self.files().config())
+        })
     }
 
     /// Who answers on `socket`, if it was started with our configuration.
