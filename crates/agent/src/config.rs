@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
+use figment::value::Value;
 use hafleet_cluster::MEMBER_RETENTION;
 use hafleet_discovery::docker::DockerEngine;
 use hafleet_discovery::etcd::EtcdSettings;
@@ -358,18 +359,13 @@ impl Config {
             return Err(ConfigError(vec![message]));
         }
         let environment = Env::prefixed(ENVIRONMENT_PREFIX).split("__");
-        let file: File = Figment::new()
+        let given = Figment::new()
             .merge(Toml::file_exact(path))
-            .merge(environment)
-            .extract()
-            .map_err(|errors| {
-                ConfigError(
-                    errors
-                        .into_iter()
-                        .map(|error| fault(path, &error))
-                        .collect(),
-                )
-            })?;
+            .merge(environment);
+        let file: File = given.extract().map_err(|errors| {
+            let faults = errors.into_iter().map(|error| fault(path, &given, &error));
+            ConfigError(faults.collect())
+        })?;
         file.validate(path)
     }
 }
@@ -528,8 +524,8 @@ fn with_port(seed: &str) -> Option<String> {
     (is_host && port != 0).then(|| format!("{host}:{port}"))
 }
 
-/// One fault of the file or the environment in one line.
-fn fault(path: &Path, error: &figment::Error) -> String {
+/// One fault of what was `given` by the file or the environment, in one line.
+fn fault(path: &Path, given: &Figment, error: &figment::Error) -> String {
     let source = error.metadata.as_ref().map_or_else(
         || path.display().to_string(),
         |metadata| match &metadata.source {
@@ -552,12 +548,37 @@ fn fault(path: &Path, error: &figment::Error) -> String {
             );
         }
         Kind::MissingField(field) => return format!("{source}: `{field}` is missing"),
+        // The words of the type that would not have it, which do not always name what they got.
+        Kind::Message(words) => {
+            let value = given.find_value(&key).ok();
+            match value.and_then(|value| written(&value)) {
+                Some(value) if words.contains("IP address") => {
+                    format!(
+                        "`{value}` is no IP address: write one such as 192.0.2.1 or 2001:db8::1"
+                    )
+                }
+                Some(value) if !words.contains(&value) => format!("{words}: found `{value}`"),
+                _ => words.clone(),
+            }
+        }
         kind => kind.to_string(),
     };
     if key.is_empty() {
         format!("{source}: {problem}")
     } else {
         format!("{source}: {key}: {problem}")
+    }
+}
+
+/// A single value as it was written.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Num(_, number) => number
+            .to_i128()
+            .map(|number| number.to_string())
+            .or_else(|| number.to_f64().map(|number| number.to_string())),
+        _ => None,
     }
 }
 

@@ -66,6 +66,18 @@ fn an_unknown_key_names_the_nearest_known_one() {
 }
 
 #[test]
+fn a_fault_names_the_value() {
+    let error = load(&WHOLE.replace("192.0.2.1", "192.0.2.400")).unwrap_err();
+    let words = "address: `192.0.2.400` is no IP address: write one such as 192.0.2.1";
+    assert!(error.contains(words), "{error}");
+    let error = load(&WHOLE.replace("\"150ms\"", "150")).unwrap_err();
+    assert!(
+        error.contains("haproxy.settle") && error.contains("150"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_fault_names_its_key_and_what_is_allowed() {
     let cases = [
         ("fleet = \"shop\"", "", "fleet"),

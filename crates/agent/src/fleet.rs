@@ -7,6 +7,7 @@ mod leaving;
 mod overrides;
 mod sources;
 mod trust;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,11 +175,8 @@ impl AgentFleet {
     /// Writes `spec` here, where the leader is.
     async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
         let warnings = self.validate(spec).await.map_err(WriteFailure::Final)?;
-        if let Some(unchanged) = self.unchanged(spec, intent).await {
-            return Ok(Written {
-                warnings,
-                ..unchanged
-            });
+        if let Some(current) = self.unchanged(spec, intent) {
+            return Ok(written::as_it_is(&self.cluster, &current, warnings).await);
         }
         let written = self
             .cluster
@@ -192,14 +190,7 @@ impl AgentFleet {
             })
             .await
             .map_err(WriteFailure::from)?;
-        Ok(Written {
-            header: written.header,
-            stored_by: written.stored_by,
-            known_nodes: written.known_members,
-            is_committed: written.committed,
-            is_unchanged: false,
-            warnings,
-        })
+        Ok(written::new_revision(written, warnings))
     }
 
     /// Ends early on a node that does not lead, so that only the leader validates.
@@ -249,26 +240,12 @@ impl AgentFleet {
     }
 
     /// The current revision, when `spec` is the same to the letter and is what the writer expected to replace.
-    async fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Written> {
+    fn unchanged(&self, spec: &str, intent: &Intent) -> Option<Arc<Document>> {
         let current = self.cluster.document(DocumentKind::Spec).borrow().clone()?;
         let is_expected = intent
             .expect
             .is_none_or(|expected| expected == current.revision());
-        if current.body() != spec || !is_expected {
-            return None;
-        }
-        let holding = self
-            .cluster
-            .holding(DocumentKind::Spec, current.stamp(), HOLDERS_WAIT)
-            .await;
-        Some(Written {
-            header: current.header().clone(),
-            stored_by: holding.nodes,
-            known_nodes: holding.known,
-            is_committed: holding.is_majority,
-            is_unchanged: true,
-            warnings: Vec::new(),
-        })
+        (current.body() == spec && is_expected).then_some(current)
     }
 
     /// A revision of the line, or one that lost in a conflict.

@@ -95,8 +95,11 @@ impl From<&Status> for Failure {
             _ => Exit::Failed,
         };
         let mut message = status.message().to_owned();
-        for finding in findings(status) {
-            message = format!("{message}\n{finding}");
+        for finding in findings(status).iter().map(ToString::to_string) {
+            // The message of a call with one fault may be that fault's own words.
+            if finding != message {
+                message = format!("{message}\n{finding}");
+            }
         }
         Self { exit, message }
     }

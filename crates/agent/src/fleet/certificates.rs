@@ -16,7 +16,7 @@ use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, Secrets, Spec, spec};
 use jiff::Timestamp;
 
-use super::{AgentFleet, HOLDERS_WAIT, WriteFailure};
+use super::{AgentFleet, WriteFailure, written};
 use crate::vault::{KeyChoice, SealedBody};
 use hafleet_model::with_causes;
 
@@ -75,20 +75,13 @@ impl AgentFleet {
             let warnings = warnings.map(|words| Finding::new("", words)).collect();
             let request = match (body, &current) {
                 (Some(body), _) => request(&body, current.as_deref(), write),
-                (None, Some(current)) => return Ok(self.as_it_is(current, warnings).await),
+                (None, Some(current)) => {
+                    return Ok(written::as_it_is(&self.cluster, current, warnings).await);
+                }
                 (None, None) => break,
             };
             match self.cluster.write(request).await {
-                Ok(written) => {
-                    return Ok(Written {
-                        header: written.header,
-                        stored_by: written.stored_by,
-                        known_nodes: written.known_members,
-                        is_committed: written.committed,
-                        is_unchanged: false,
-                        warnings,
-                    });
-                }
+                Ok(made) => return Ok(written::new_revision(made, warnings)),
                 Err(WriteError::Unexpected { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -188,16 +181,7 @@ impl AgentFleet {
                 force: intent.force,
             };
             match self.cluster.write(request).await {
-                Ok(written) => {
-                    return Ok(Written {
-                        header: written.header,
-                        stored_by: written.stored_by,
-                        known_nodes: written.known_members,
-                        is_committed: written.committed,
-                        is_unchanged: false,
-                        warnings: Vec::new(),
-                    });
-                }
+                Ok(made) => return Ok(written::new_revision(made, Vec::new())),
                 Err(WriteError::Unexpected { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -221,19 +205,6 @@ impl AgentFleet {
         let vault = self.certificates.vault();
         let body = vault.body(secrets, current, choice, &view);
         body.map_err(|error| Failure::Internal(with_causes(&error)))
-    }
-
-    async fn as_it_is(&self, current: &Document, warnings: Vec<Finding>) -> Written {
-        let (kind, stamp) = (current.kind(), current.stamp());
-        let holding = self.cluster.holding(kind, stamp, HOLDERS_WAIT).await;
-        Written {
-            header: current.header().clone(),
-            stored_by: holding.nodes,
-            known_nodes: holding.known,
-            is_committed: holding.is_majority,
-            is_unchanged: true,
-            warnings,
-        }
     }
 
     /// What uses certificates in the current spec and in services that were found, as far as this node can tell.
