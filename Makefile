@@ -44,7 +44,7 @@ lint: build-deps ## what CI asks for before the tests
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: bench
-bench: test-deps ## measure; ONLY=fleet, node, discovery, dns or cluster for one group; writes bench-results.json
+bench: test-deps ## measure; ONLY=fleet, node, discovery, dns, cluster or questions for one group; writes bench-results.json
 	$(CARGO) build --release -p hafleet-cli -p hafleet-tests
 	HAFLEET_BIN=$(abspath $(TARGET_DIR))/release/hafleet $(abspath $(TARGET_DIR))/release/bench $(if $(ONLY),--only $(ONLY))
 

@@ -11,10 +11,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // For the table of who may call what. The code of this one is made where it is spoken.
     let peer = protox::compile([root.join("hafleet/v1/peer.proto")], [&root])?;
     let join = protox::compile([root.join("hafleet/v1/join.proto")], [&root])?;
-    let files = protox::compile([root.join("hafleet/v1/admin.proto")], [root])?;
+    let protocols = ["admin", "query"].map(|name| root.join(format!("hafleet/v1/{name}.proto")));
+    let files = protox::compile(protocols, [root])?;
     let descriptors = files.encode_to_vec();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("admin.descriptors"), &descriptors)?;
+    std::fs::write(out.join("api.descriptors"), &descriptors)?;
     std::fs::write(out.join("peer.descriptors"), peer.encode_to_vec())?;
     tonic_prost_build::configure()
         .extern_path(".google.protobuf", "::pbjson_types")

@@ -2,6 +2,7 @@
 //! answer.
 
 mod dns;
+mod questions;
 mod trust;
 
 use std::time::Duration;
@@ -71,6 +72,7 @@ impl LeaderWrite {
 /// The way to one other agent.
 pub(crate) struct Forward {
     node: NodeId,
+    channel: Channel,
     admin: AdminClient<Channel>,
 }
 
@@ -79,9 +81,10 @@ impl Forward {
         let channel = cluster.channel(node).map_err(|error| Failure::NoLeader {
             reason: error.to_string(),
         })?;
-        let admin = hafleet_api::client(channel);
+        let admin = hafleet_api::client(channel.clone());
         Ok(Self {
             node: node.clone(),
+            channel,
             admin,
         })
     }

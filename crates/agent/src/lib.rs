@@ -43,6 +43,7 @@ mod log;
 mod members;
 mod overrides;
 mod publication;
+mod questions;
 pub mod reconcile;
 mod reloads;
 mod run;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hafleet_api::query::QueryService;
 use hafleet_api::{AdminService, Gate};
 use hafleet_cluster::{
     Cluster, ClusterConfig, ClusterError, PeerServer, Store, StoreError, Timing,
@@ -36,6 +37,7 @@ use crate::members::{self, MembersLoop};
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
 use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
+use crate::questions::AgentQuestions;
 use crate::reloads::{ReloadLog, ReloadPace};
 use crate::tasks::{Fall, Panics, Tasks};
 use crate::trust::joins::{self, Issuing};
@@ -295,7 +297,19 @@ async fn start(
     let incoming = Incoming::with_limits(listener, &credentials, limits.connections)
         .map_err(|error| AgentError::Server(error.to_string()))?;
     let gate = Gate::new(Arc::clone(&credentials), Arc::new(fleet.audit.clone()));
-    let server = serve(incoming, gate, limits.requests, fleet, peers, stop.clone());
+    let questions = AgentQuestions {
+        fleet: fleet.clone(),
+        credentials,
+    };
+    let server = serve(
+        incoming,
+        gate,
+        limits.requests,
+        fleet,
+        questions,
+        peers,
+        stop.clone(),
+    );
     let server = async move { server.await.map_err(|error| with_causes(&*error)) };
     tasks.spawn_fallible("gRPC server", server);
     Ok((cluster, leaving, tasks))
@@ -494,12 +508,16 @@ async fn serve(
     gate: Gate,
     limits: RequestLimits,
     fleet: AgentFleet,
+    questions: AgentQuestions,
     peers: PeerServer,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_service_status("hafleet.v1.Admin", tonic_health::ServingStatus::Serving)
+        .await;
+    health
+        .set_service_status("hafleet.v1.Query", tonic_health::ServingStatus::Serving)
         .await;
     let server = limits.server();
     server
@@ -509,6 +527,7 @@ async fn serve(
         .add_service(hafleet_api::reflection()?)
         .add_service(hafleet_api::reflection_v1alpha()?)
         .add_service(AdminService::server(Arc::new(fleet)))
+        .add_service(QueryService::server(Arc::new(questions)))
         .add_service(peers)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;

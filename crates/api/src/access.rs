@@ -55,8 +55,9 @@ type Methods = &'static [(&'static str, Needed)];
 
 /// Who may call each method of each service. A method that is not here may be called by nobody, and a test compares the
 /// table with the descriptors of all services.
-pub const SERVICES: [(&str, Methods); 5] = [
+pub const SERVICES: [(&str, Methods); 6] = [
     ("hafleet.v1.Admin", ADMIN_METHODS),
+    ("hafleet.v1.Query", QUERY_METHODS),
     ("hafleet.v1.Peer", PEER_METHODS),
     ("grpc.health.v1.Health", HEALTH_METHODS),
     ("grpc.reflection.v1.ServerReflection", REFLECTION_METHODS),
@@ -107,6 +108,12 @@ const ADMIN_METHODS: Methods = &[
     ("ListJoinTokens", ADMIN),
     ("RemoveJoinToken", ADMIN),
     ("RenewCertificate", Needed::Node),
+];
+
+const QUERY_METHODS: Methods = &[
+    ("Check", VIEWER),
+    ("Evaluate", VIEWER),
+    ("GetPart", Needed::NodeOr(Role::Viewer)),
 ];
 
 /// What agents say to each other (`proto/hafleet/v1/peer.proto`).

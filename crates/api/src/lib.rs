@@ -1,12 +1,13 @@
 //! The gRPC services that people and programs use, and the authentication before them.
 //!
-//! This crate owns the wire: the generated types of `proto/hafleet/v1/admin.proto`, their conversion from and to
+//! This crate owns the wire: the generated types of `proto/hafleet/v1/{admin,query}.proto`, their conversion from and to
 //! domain types, which role may make which call, and which error has which status and details. What the calls *do*
 //! is behind the [`Fleet`] trait, which the agent implements.
 //!
 //! - [`v1`]: the generated messages, client and server.
 //! - [`fleet`]: the port that the agent fills.
 //! - [`service`]: the `Admin` service over it.
+//! - [`query`]: the `Query` service, questions over all load balancers.
 //! - [`certificates`]: the fleet's certificates, and writes of them.
 //! - [`overrides`]: what operators do by hand.
 //! - [`convert`]: domain types and messages.
@@ -26,6 +27,7 @@ pub mod fleet;
 pub mod gate;
 pub mod join;
 pub mod overrides;
+pub mod query;
 pub mod service;
 pub mod vouching;
 
@@ -47,5 +49,5 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/hafleet.v1.serde.rs"));
 
     /// The descriptors of all messages, for reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/admin.descriptors"));
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.descriptors"));
 }

@@ -20,7 +20,7 @@ use crate::v1::admin_server::{Admin, AdminServer};
 use crate::{Failure, v1};
 
 /// The largest message taken or sent, in bytes: a spec of the largest size and its escapes.
-const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 
 /// A client of the administration API over `channel`, which takes and sends messages as large as the service does.
 pub fn client(channel: Channel) -> AdminClient<Channel> {
@@ -32,9 +32,9 @@ pub fn client(channel: Channel) -> AdminClient<Channel> {
 /// A service that answers only what a [`crate::Gate`] let through.
 pub type Behind<S> = InterceptedService<S, OnlyAdmitted>;
 
-type OnlyAdmitted = fn(Request<()>) -> Result<Request<()>, Status>;
+pub(crate) type OnlyAdmitted = fn(Request<()>) -> Result<Request<()>, Status>;
 
-fn only_admitted(request: Request<()>) -> Result<Request<()>, Status> {
+pub(crate) fn only_admitted(request: Request<()>) -> Result<Request<()>, Status> {
     match request.extensions().get::<Admitted>() {
         Some(Admitted) => Ok(request),
         None => Err(Status::unauthenticated("nobody has checked who calls")),

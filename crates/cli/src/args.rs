@@ -14,6 +14,7 @@ use hafleet_model::{NodeId, Revision};
 use crate::commands::dns_args::DnsArgs;
 use crate::commands::members_args::{ConflictsArgs, ForgetArgs, LeaveArgs};
 use crate::commands::pki::args::PkiCommand;
+use crate::commands::questions::args::{CheckArgs, QueryArgs, WaitArgs};
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
 
@@ -46,7 +47,7 @@ impl Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done, 1 failed, 2 wrong usage or invalid file, 3 refused (revision conflict, no majority), \
-4 unreachable or timed out.";
+4 unreachable or timed out. `check`, `query` and `wait` have their own, as monitoring systems expect.";
 
 /// Which fleet to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
@@ -65,9 +66,16 @@ pub(crate) struct Target {
     #[arg(long, global = true, env = "HAFLEET_IDENTITY", value_name = "DIR")]
     pub identity: Option<PathBuf>,
 
-    /// How long a call may take
-    #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub timeout: Duration,
+    /// How long a call may take [default: 30s]; in `wait`, how long to wait [default: 5m]
+    #[arg(long, global = true, value_parser = long_duration, value_name = "DURATION")]
+    pub timeout: Option<Duration>,
+}
+
+impl Target {
+    /// How long a call may take.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(30))
+    }
 }
 
 /// What `--output` means. Scripts that `update` replaces have it for the file that they write, and so has `update`; behind
@@ -160,6 +168,12 @@ pub(crate) enum Command {
     Dns(DnsArgs),
     /// Show what was denied and what was changed: who, what, from where, how it ended
     Audit(AuditArgs),
+    /// Ask all load balancers whether something may be done or is as it should be, for monitoring and for scripts
+    Check(CheckArgs),
+    /// Evaluate an expression over all load balancers
+    Query(QueryArgs),
+    /// Wait until an expression over all load balancers is true
+    Wait(WaitArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Without a fleet: render a template with the instances of EC2's security groups, and reload HAProxy

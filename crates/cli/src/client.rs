@@ -19,6 +19,8 @@ pub(crate) const DEFAULT_PORT: u16 = 7440;
 pub(crate) struct Client {
     /// The generated client, for the calls.
     pub admin: AdminClient<Channel>,
+    /// The connection, for other services.
+    pub channel: Channel,
     timeout: Duration,
 }
 
@@ -37,10 +39,11 @@ impl Client {
                 .await
             {
                 Ok(connection) => {
-                    let admin = hafleet_api::client(connection.channel);
+                    let channel = connection.channel;
                     return Ok(Self {
-                        admin,
-                        timeout: target.timeout,
+                        admin: hafleet_api::client(channel.clone()),
+                        channel,
+                        timeout: target.call_timeout(),
                     });
                 }
                 Err(error) => failures.push(error),

@@ -17,12 +17,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Cli, Command, NodeCommand, Output, SpecCommand};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::print::Printer;
 
 fn main() -> ExitCode {
     hafleet_identity::install_default_provider();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let printer = Printer::new(cli.format());
     let outcome = match &cli.command {
         Command::Agent(args) => return commands::agent::run(args, printer),
@@ -31,10 +34,10 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
-            .and_then(|runtime| runtime.block_on(run(cli, printer))),
+            .and_then(|runtime| runtime.block_on(ended(cli, printer))),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             printer.failure(&failure);
             failure.exit.into()
@@ -42,10 +45,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line. For monitoring systems, 2 would mean that something is down.
+fn misused(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do when even standard error is closed.
+    let _ = error.print();
+    let words = ["spec", "check", "query", "wait"];
+    let command = std::env::args().find(|word| words.contains(&word.as_str()));
+    let is_question = command.is_some_and(|command| command != "spec");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_question => ExitCode::from(hafleet_query::Standing::Unknown.exit_status()),
+        _ => Exit::Invalid.into(),
+    }
+}
+
+/// Questions end with the exit status of their answers, other commands with that of what they did.
+async fn ended(cli: Cli, printer: Printer) -> Result<ExitCode, Failure> {
+    let target = &cli.target;
+    match cli.command {
+        Command::Check(args) => Ok(commands::questions::check(args, target, printer).await),
+        Command::Query(args) => Ok(commands::questions::query(&args, target, printer).await),
+        Command::Wait(args) => Ok(commands::questions::wait(&args, target, printer).await),
+        _ => run(cli, printer).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
 async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
     let target = &cli.target;
     match cli.command {
-        Command::Agent(_) => Ok(()),
+        Command::Agent(_) | Command::Check(_) | Command::Query(_) | Command::Wait(_) => Ok(()),
         Command::Demo(args) => Box::pin(demo::run(args, printer)).await,
         Command::Pki(command) => commands::pki::run(command, target, printer).await,
         Command::Status(args) => commands::status::status(&args, target, printer).await,
@@ -101,7 +129,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
                 Some(Output::To(file)) => Some(file.as_path()),
                 _ => None,
             };
-            let update = commands::update::run(&args, output, target.timeout, printer);
+            let update = commands::update::run(&args, output, target.call_timeout(), printer);
             Box::pin(update).await
         }
         Command::Completions { shell } => commands::manual::completions(shell),

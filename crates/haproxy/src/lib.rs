@@ -30,8 +30,8 @@ pub use handover::{Choice, FirewallChoice, HandoverError, Strategy};
 pub use plan::{Plan, Step};
 pub use process::{ProcessId, ProcessMode, ServiceError, StartError};
 pub use proxy::{
-    Applied, ApplyError, HandoverChoice, Inspector, OldProcess, OpenError, PlanError, Proxy,
-    Settings, VerifyError,
+    Applied, ApplyError, HandoverChoice, Inspector, OldProcess, OpenError, PlanError, ProcessWords,
+    Proxy, Settings, VerifyError,
 };
 pub use render::{Listener, RenderError, Rendered, RenderedServer, Skeleton, render};
 pub use runtime::{RuntimeError, RuntimeSocket};

@@ -33,7 +33,7 @@ const fn text(name: &'static str, meaning: &'static str) -> Column {
     }
 }
 
-/// All columns, in HAProxy's order.
+/// All columns, in HAProxy's order; docs/src/snapshot.md has them too.
 pub const COLUMNS: &[Column] = &[
     text("pxname", "name of the frontend or backend"),
     text(

@@ -27,7 +27,7 @@ const MAX_COMMENT_CHARS: usize = 1_000;
 const ATTEMPTS: u32 = 10;
 
 impl AgentFleet {
-    pub(super) fn certificate_list(&self) -> Result<CertificateList, Failure> {
+    pub(crate) fn certificate_list(&self) -> Result<CertificateList, Failure> {
         let document = self.certificates.newest();
         let secrets = self.opened(document.as_deref())?;
         let users = self.users();

@@ -43,7 +43,7 @@ pub(crate) async fn leave(
         force_without_majority: args.write.force_without_majority,
         stop_haproxy: args.stop_haproxy,
     });
-    request.set_timeout(target.timeout.max(LEAVING));
+    request.set_timeout(target.call_timeout().max(LEAVING));
     let written = answer(client.admin.leave_fleet(request).await);
     drop(progress);
     let write = conditions(&args.write);

@@ -17,6 +17,7 @@ pub(crate) mod node_drain;
 pub(crate) mod overrides;
 pub(crate) mod pki;
 pub(crate) mod plan;
+pub(crate) mod questions;
 pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod server_args;

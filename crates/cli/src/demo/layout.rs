@@ -101,7 +101,7 @@ impl Layout {
                 .map(|node| format!("{}:{DEFAULT_PORT}", node.address))
                 .collect(),
             identity: Some(self.admin()),
-            timeout: Duration::from_secs(30),
+            timeout: Some(Duration::from_secs(30)),
         }
     }
 

@@ -19,7 +19,16 @@ use crate::check::{self, CheckError, ToolError};
 use crate::files::Files;
 use crate::plan::{self, Plan, Running};
 use crate::render::{self, Families, Prelude, RenderError, Rendered, UnspeakablePath, quote_word};
-use crate::runtime::{RuntimeError, RuntimeSocket};
+use crate::runtime::{Command, RuntimeError, RuntimeSocket};
+
+/// What a process says of itself, as HAProxy writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessWords {
+    /// `show stat`; empty when it was not asked.
+    pub stat: String,
+    /// `show info`; empty when it was not asked.
+    pub info: String,
+}
 
 /// A view of one HAProxy. Cheap to clone; it holds on to the directory but changes nothing.
 #[derive(Debug, Clone)]
@@ -227,6 +236,31 @@ impl Inspector {
         let stats = RuntimeSocket::new(&current.socket).frontends().await?;
         let sessions = stats.0.iter().filter_map(|frontend| frontend.sessions);
         Ok(sessions.fold(0, u64::saturating_add))
+    }
+
+    /// What the process that serves says of itself, in HAProxy's own words: the rows of `show stat` whose kinds are in
+    /// `mask` (Management Guide, section 9.3: 1 frontends, 2 backends, 4 servers, 8 listeners), and `show info` if
+    /// `with_info`; none where none runs.
+    ///
+    /// # Errors
+    /// When HAProxy runs but does not answer.
+    pub async fn words(
+        &self,
+        mask: u8,
+        with_info: bool,
+    ) -> Result<Option<ProcessWords>, RuntimeError> {
+        let Some(current) = self.alive() else {
+            return Ok(None);
+        };
+        let socket = RuntimeSocket::new(&current.socket);
+        let mut words = ProcessWords::default();
+        if mask != 0 {
+            words.stat = socket.rows(mask).await?;
+        }
+        if with_info {
+            words.info = socket.ask(&Command::fixed("show info")).await?;
+        }
+        Ok(Some(words))
     }
 
     /// The process that serves, while it is alive.

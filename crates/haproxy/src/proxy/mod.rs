@@ -41,7 +41,7 @@ use crate::render::{RenderError, Rendered};
 pub use crate::handover::{FirewallChoice, HandoverChoice};
 pub use apply::Applied;
 pub use error::{ApplyError, OpenError, PlanError};
-pub use inspector::Inspector;
+pub use inspector::{Inspector, ProcessWords};
 pub use old::OldProcess;
 pub use settings::Settings;
 pub use verify::VerifyError;

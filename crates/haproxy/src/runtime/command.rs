@@ -37,6 +37,11 @@ impl Command {
     pub(crate) fn fixed(text: &'static str) -> Self {
         Self(text.to_owned())
     }
+
+    /// `show stat` of some kinds of rows of all proxies.
+    pub(crate) fn masked(text: &'static str, mask: u8) -> Self {
+        Self(format!("{text} {mask} -1"))
+    }
 }
 
 impl fmt::Display for Command {

@@ -229,6 +229,11 @@ impl RuntimeSocket {
         Stats::parse(&reply).map_err(garbled(&command))
     }
 
+    /// `show stat` of the kinds of rows in `mask`, as HAProxy writes it.
+    pub(crate) async fn rows(&self, mask: u8) -> Result<String, RuntimeError> {
+        self.ask(&Command::masked("show stat -1", mask)).await
+    }
+
     async fn connect(&self) -> Result<UnixStream, RuntimeError> {
         UnixStream::connect(&self.path)
             .await

@@ -42,8 +42,7 @@ pub(super) fn answer(asked: &Asked, servers: &[String]) -> Answer {
     } else {
         let backends = of(Standing::Ok);
         format!(
-            "{} stay up without {named}: {}",
-            counted(backends.len() as u64, "backend"),
+            "no backend goes down without {named}: {}",
             backends.join(", ")
         )
     };

@@ -227,6 +227,28 @@ fn what_one_does_not_know_nobody_knows() {
 }
 
 #[test]
+fn the_book_has_every_field() {
+    let book = include_str!("../../../../docs/src/snapshot.md");
+    let records = [
+        types::Type::Lb,
+        types::Type::Info,
+        types::Type::Row(RowKind::Frontend),
+        types::Type::Row(RowKind::Backend),
+        types::Type::Row(RowKind::Server),
+        types::Type::Row(RowKind::Listener),
+    ];
+    for record in records {
+        for name in record.field_names() {
+            assert!(book.contains(&format!("| `{name}` |")), "{record}: {name}");
+        }
+    }
+    let questions = include_str!("../../../../docs/src/questions.md");
+    for (name, _) in functions::Function::ALL {
+        assert!(questions.contains(&format!("`{name}(")), "{name}");
+    }
+}
+
+#[test]
 fn what_would_take_for_ever_is_refused() {
     let degree = |source: &str| cost::degree(&Parser::new().parse(source).unwrap());
     assert_eq!(

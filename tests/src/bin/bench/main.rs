@@ -16,6 +16,7 @@ mod dns;
 mod failover;
 mod figure;
 mod node;
+mod questions;
 mod reloads;
 mod rest;
 mod served;
@@ -58,15 +59,18 @@ enum Group {
     Dns,
     /// The cluster: fleets of 3 to 500 nodes, who is slow and who is gone, floods
     Cluster,
+    /// Questions over all load balancers: how long an answer takes, how large it is
+    Questions,
 }
 
 impl Group {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Fleet,
         Self::Node,
         Self::Discovery,
         Self::Dns,
         Self::Cluster,
+        Self::Questions,
     ];
 
     fn measure(self, arguments: &Arguments) -> Vec<Figure> {
@@ -83,6 +87,7 @@ impl Group {
             Self::Discovery => discovery::measure(rounds),
             Self::Dns => dns::measure(rounds),
             Self::Cluster => cluster::measure(rounds),
+            Self::Questions => questions::measure(rounds),
         }
     }
 }

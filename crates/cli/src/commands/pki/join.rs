@@ -65,7 +65,7 @@ pub(super) async fn run(args: &JoinArgs, target: &Target, printer: Printer) -> R
         addresses: args.address.iter().map(ToString::to_string).collect(),
         request: key.request().to_vec(),
     });
-    request.set_timeout(target.timeout);
+    request.set_timeout(target.call_timeout());
     let answer = join::client(channel).join(request).await?.into_inner();
     let issued = key.certified(answer.certificate_pem);
     let pem = [
