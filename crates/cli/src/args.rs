@@ -15,6 +15,7 @@ use crate::commands::dns_args::DnsArgs;
 use crate::commands::members_args::{ConflictsArgs, ForgetArgs, LeaveArgs};
 use crate::commands::pki::args::PkiCommand;
 use crate::commands::questions::args::{CheckArgs, QueryArgs, WaitArgs};
+use crate::commands::roll::args::RollArgs;
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
 use crate::commands::update::UpdateArgs;
 
@@ -174,6 +175,9 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Wait until an expression over all load balancers is true
     Wait(WaitArgs),
+    /// Run a command for each server of a backend, some at a time: drained before, ready after, and stopped at the first
+    /// failure
+    Roll(RollArgs),
     /// Print the haproxy.cfg that a node would have
     Render(RenderArgs),
     /// Without a fleet: render a template with the instances of EC2's security groups, and reload HAProxy

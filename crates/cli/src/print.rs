@@ -33,6 +33,11 @@ impl Printer {
         Self { format }
     }
 
+    /// The format of answers.
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
     /// Whether answers are for people.
     pub(crate) fn is_for_people(self) -> bool {
         self.format == Format::Table

@@ -18,6 +18,7 @@ pub(crate) mod overrides;
 pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod questions;
+pub(crate) mod roll;
 pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod server_args;

@@ -13,7 +13,7 @@ use crate::client::{Client, answer};
 use crate::failure::{Exit, Failure};
 
 /// Somebody to ask.
-pub(super) enum Asker {
+pub(crate) enum Asker {
     /// Any agent of a fleet.
     Fleet {
         client: Box<Client>,
@@ -30,13 +30,18 @@ impl Asker {
         if !question.stats.is_empty() {
             return Ok(Self::Plain(Box::new(question.clone())));
         }
-        let client = Client::connect(target).await?;
-        let query = Box::new(query::client(client.channel.clone()));
         let terms = Terms {
             allow_missing: question.allow_missing,
             node_timeout: question.node_timeout,
             max_age: question.max_age,
         };
+        Self::of_fleet(terms, target).await
+    }
+
+    /// Connects to the fleet.
+    pub(crate) async fn of_fleet(terms: Terms, target: &Target) -> Result<Self, Failure> {
+        let client = Client::connect(target).await?;
+        let query = Box::new(query::client(client.channel.clone()));
         Ok(Self::Fleet {
             client: Box::new(client),
             query,
@@ -44,7 +49,8 @@ impl Asker {
         })
     }
 
-    pub(super) async fn check(&mut self, check: &Check) -> Result<Answer, Failure> {
+    /// Has a check answered.
+    pub(crate) async fn check(&mut self, check: &Check) -> Result<Answer, Failure> {
         match self {
             Self::Fleet {
                 client,
@@ -65,7 +71,8 @@ impl Asker {
         }
     }
 
-    pub(super) async fn evaluate(
+    /// Has an expression evaluated.
+    pub(crate) async fn evaluate(
         &mut self,
         expression: &Expression,
     ) -> Result<Evaluation, Failure> {

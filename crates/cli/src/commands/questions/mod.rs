@@ -2,7 +2,7 @@
 //! HAProxies.
 
 pub(crate) mod args;
-mod fleet;
+pub(crate) mod fleet;
 mod netrc;
 mod plain;
 pub(crate) mod source;
