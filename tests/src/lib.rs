@@ -22,7 +22,7 @@
 //! - [`published`]: a fleet whose names are in Route53, and what befalls both.
 //! - [`demo`]: the demo as a user starts it.
 //! - [`flood`]: bad connections by the thousands.
-//! - [`stranger`]: peers that say what no agent would.
+//! - [`stranger`]: peers that say what no agent would. [`hearsay`]: what they say of others.
 //!
 //! Nothing outlives a test: guards kill and remove what it made, and the next test removes what a killed one left.
 
@@ -50,6 +50,7 @@ pub mod etcd;
 pub mod fault;
 pub mod fleet;
 pub mod flood;
+pub mod hearsay;
 pub mod kept;
 pub mod knot;
 pub mod listed;

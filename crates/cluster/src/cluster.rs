@@ -82,6 +82,11 @@ pub enum ClusterError {
         /// The generation of this one.
         own: u64,
     },
+    /// The fleet was told of this run what it never said.
+    #[error(
+        "a node told the fleet what this one never said, and the fleet does not hear this run any more: started again, it is heard. Warnings above name who passed it on; find the node that made it up, and revoke its certificate"
+    )]
+    SpokenFor,
     /// No such member.
     #[error("there is no member {node}")]
     UnknownMember {

@@ -105,6 +105,9 @@ impl Driver {
             if let Some(later) = self.rules.later_run() {
                 return Err(self.overtaken_by(later).await);
             }
+            if self.rules.is_spoken_for() {
+                return Err(ClusterError::SpokenFor);
+            }
             self.look_and_act().await;
         }
     }
@@ -129,6 +132,7 @@ impl Driver {
     async fn has_news(&self) -> bool {
         let listener = &self.listener;
         self.rules.later_run().is_some()
+            || self.rules.is_spoken_for()
             || self
                 .chitchat
                 .with_chitchat(|chitchat| listener.has_news(chitchat))

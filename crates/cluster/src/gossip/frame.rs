@@ -7,7 +7,8 @@
 //! - a delta whose last version is lower than one of its values, or with versions near the end of the number range,
 //! - more nodes than fit the digest that a node has to be able to send,
 //! - what others say of this very node that it does not know itself. What it does know passes, and changes nothing:
-//!   a peer that heard of a change before our digest came, which is older, answers with that change,
+//!   a peer that heard of a change before our digest came, which is older, answers with that change. What it does not
+//!   know is noted: whoever has heard that listens to this run no more, so that it has to begin anew,
 //! - word of a later run of this very node, which is noted: its peers listen to that one only.
 //!
 //! What one peer says of another cannot be verified: facts are hearsay, and what rests on them is made for that.
@@ -15,7 +16,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chitchat::{ChitchatId, ChitchatMessage, Deserializable, Serializable as _};
@@ -55,7 +56,7 @@ pub(crate) enum FrameError {
     OutOfBounds { what: &'static str },
     #[error("it names a node that cannot be: {0}")]
     BadNode(#[from] hafleet_model::NameError),
-    #[error("it speaks for this very node")]
+    #[error("it says of this very node what that never said")]
     SpeaksForUs,
     #[error("it knows a later run of this node, {generation}")]
     LaterRun { generation: u64 },
@@ -81,6 +82,8 @@ pub(crate) struct FrameRules {
     own_version: Arc<AtomicU64>,
     /// The highest generation of this node of which a peer knows, when it is not this run's.
     later_run: Arc<AtomicU64>,
+    /// Whether a peer said of this run what this run has never said.
+    is_spoken_for: Arc<AtomicBool>,
 }
 
 impl FrameRules {
@@ -92,6 +95,7 @@ impl FrameRules {
             known: Arc::default(),
             own_version: Arc::default(),
             later_run: Arc::default(),
+            is_spoken_for: Arc::default(),
         }
     }
 
@@ -105,6 +109,12 @@ impl FrameRules {
         Some(self.later_run.load(Ordering::SeqCst)).filter(|later| *later > self.generation)
     }
 
+    /// Whether a peer has said of this run what this run never said, under a version that is yet to come: its own words
+    /// are not heard where that is believed.
+    pub(crate) fn is_spoken_for(&self) -> bool {
+        self.is_spoken_for.load(Ordering::SeqCst)
+    }
+
     /// Says which nodes chitchat has, so that those it forgot make room.
     pub(crate) fn set_known(&self, known: HashSet<ChitchatId>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
@@ -112,6 +122,14 @@ impl FrameRules {
 
     /// Turns a frame into a message that chitchat can take.
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<ChitchatMessage, FrameError> {
+        let checked = self.take_apart(bytes);
+        if checked == Err(FrameError::SpeaksForUs) {
+            self.is_spoken_for.store(true, Ordering::SeqCst);
+        }
+        checked
+    }
+
+    fn take_apart(&self, bytes: &[u8]) -> Result<ChitchatMessage, FrameError> {
         if bytes.len() > MAX_FRAME_LEN {
             return Err(FrameError::TooLarge { len: bytes.len() });
         }

@@ -209,6 +209,23 @@ fn our_own_words_may_come_back_to_us_and_no_others() {
 }
 
 #[test]
+fn that_this_node_was_spoken_for_is_noted() {
+    let rules = rules();
+    rules.set_own_version(7);
+    let said = |version| {
+        let changes = [
+            Operation::Node(node("me", 5), 0, 6),
+            Operation::Last(version),
+        ];
+        Message::new(2).delta(&changes).0
+    };
+    rules.check(&said(7)).unwrap();
+    assert!(!rules.is_spoken_for());
+    rules.check(&said(8)).unwrap_err();
+    assert!(rules.is_spoken_for());
+}
+
+#[test]
 fn word_of_a_later_run_of_this_node_is_noted() {
     let rules = rules();
     let digest = |generation| {
