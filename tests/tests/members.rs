@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hafleet_api::v1::{self, node_status::Liveness};
-use hafleet_tests::aws::Cloud;
+use hafleet_tests::aws::{Cloud, InstanceMetadata};
 use hafleet_tests::fleet::{PATIENCE, written};
 use hafleet_tests::{Fleet, can_make_namespaces, wait_for, wait_until};
 
@@ -388,20 +388,26 @@ fn a_node_whose_instance_is_terminated_is_forgotten_and_an_error_is_no_terminati
     }
     let mut fleet = Fleet::builder().prepare();
     let outside = fleet.outside_address();
-    let (cloud, instances) = fleet.outside().run(|| {
+    let (cloud, instances, door) = fleet.outside().run(|| {
         let cloud = Cloud::start_at(outside.into());
         let group = cloud.add_group("lb");
         let instances: Vec<_> = (0..3).map(|_| cloud.add(&group, &[])).collect();
-        (cloud, instances)
+        (cloud, instances, InstanceMetadata::door_at(outside.into()))
     });
+    let metadata = InstanceMetadata::open(door);
     for number in fleet.numbers() {
-        let instance = format!("eu-west-1/{}", instances[number - 1]);
+        let address = fleet.node(number).address();
+        metadata.tell(address, "placement/region", "eu-west-1");
+        // The last is told late: it asks again.
+        if number < 3 {
+            metadata.tell(address, "instance-id", &instances[number - 1]);
+        }
         let environment = [
             ("AWS_ENDPOINT_URL", cloud.endpoint()),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "nobody checks it".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("HAFLEET_AGENT_INSTANCE", instance),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.endpoint()),
+            ("HAFLEET_AGENT_INSTANCE", "imds".to_owned()),
         ];
         let environment: BTreeMap<_, _> = environment
             .map(|(name, value)| (name.to_owned(), value))
@@ -410,6 +416,12 @@ fn a_node_whose_instance_is_terminated_is_forgotten_and_an_error_is_no_terminati
         fleet.node(number).start_agent();
     }
     fleet.wait_formed();
+    metadata.tell(fleet.node(3).address(), "instance-id", &instances[2]);
+    wait_status(&fleet, 1, "all say which instance they are", |status| {
+        let said = status.nodes.iter().map(|node| node.instance.clone());
+        let wanted = instances.iter().map(|id| format!("eu-west-1/{id}"));
+        said.eq(wanted)
+    });
     let leader = fleet.leader();
     let dead = fleet.follower();
     let name = id(&fleet, dead);

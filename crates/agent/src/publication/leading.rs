@@ -104,8 +104,12 @@ impl PublicationLoop {
         Outcome::Inert(reason)
     }
 
+    /// To whom no client is to be sent: who is drained, and who was, has left, and still has its HAProxy. Its drain is
+    /// over with the write that it left; the view takes a moment longer.
     fn drained(&self) -> BTreeSet<NodeId> {
-        self.overrides.holding().nodes.into_keys().collect()
+        let holding = self.overrides.holding();
+        let removed = holding.removed.into_keys();
+        holding.nodes.into_keys().chain(removed).collect()
     }
 
     /// Has a publisher for this term, and what this spec wants of it.
