@@ -76,7 +76,7 @@ pub enum TurnedAway {
 
 /// An address, or all those that one machine can take without asking anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Source(IpAddr);
+pub struct Source(IpAddr);
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {

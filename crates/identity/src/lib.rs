@@ -46,7 +46,7 @@ pub mod verify;
 pub mod web;
 
 pub use accept::{Caller, Incoming};
-pub use admission::ConnectionLimits;
+pub use admission::{ConnectionLimits, Source};
 pub use authority::{Authority, AuthorityError, IssueRequest, Issued};
 pub use bundle::{Bundle, BundleError, TrafficCertificate};
 pub use connect::{ConnectError, Connection, connect, connect_lazy};

@@ -26,11 +26,28 @@ impl<K: Eq + Hash> Rates<K> {
     /// `per_second` for each key, and twice as many in a burst.
     pub fn new(per_second: NonZeroU32) -> Self {
         let second = Duration::from_secs(1);
+        Self::of(second / per_second.get(), second * 2)
+    }
+
+    /// `per_minute` for each key, all of them in a burst if need be.
+    pub fn per_minute(per_minute: NonZeroU32) -> Self {
+        let minute = Duration::from_secs(60);
+        Self::of(minute / per_minute.get(), minute)
+    }
+
+    fn of(interval: Duration, ahead: Duration) -> Self {
         Self {
-            interval: second / per_second.get(),
-            ahead: second * 2,
+            interval,
+            ahead,
             used_up: Mutex::default(),
         }
+    }
+
+    /// Whether [`Rates::allow`] would say yes to `key` at `now`. Nothing counts.
+    pub fn would_allow(&self, key: &K, now: Instant) -> bool {
+        let used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = used_up.get(key).copied().unwrap_or(now);
+        at.max(now) + self.interval <= now + self.ahead
     }
 
     /// Whether `key` may once more, at `now`. If so, it counts.
@@ -63,6 +80,24 @@ mod tests {
         assert_eq!(allowed(Duration::from_millis(599)), 0);
         assert_eq!(allowed(Duration::from_secs(60)), 20);
         assert!(rates.allow("b", begun));
+    }
+
+    #[test]
+    fn a_minutes_worth_at_once_and_then_one_now_and_then() {
+        let rates = Rates::per_minute(NonZeroU32::new(10).unwrap());
+        let begun = Instant::now();
+        let allowed = |at: u64| {
+            let at = begun + Duration::from_secs(at);
+            assert_eq!(rates.would_allow(&"a", at), rates.would_allow(&"a", at));
+            let allowed =
+                (0..100).take_while(|_| rates.would_allow(&"a", at) && rates.allow("a", at));
+            allowed.count()
+        };
+        assert_eq!(allowed(0), 10);
+        assert!(!rates.would_allow(&"a", begun) && rates.would_allow(&"b", begun));
+        assert_eq!(allowed(5), 0);
+        assert_eq!(allowed(6), 1);
+        assert_eq!(allowed(90), 10);
     }
 
     #[test]

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hafleet_api::audit::Recorder as _;
 use hafleet_api::join::v1 as wire;
 use hafleet_api::v1::audit_record::Outcome;
 use hafleet_api::{Failure, v1};
 use hafleet_cluster::Cluster;
+use hafleet_identity::rate::Rates;
 use hafleet_identity::{
     AuthorityError, Caller, Credentials, IssueRequest, JoinIncoming, JoinToken, Joiner, NodeIssuer,
-    certificate,
+    Source, certificate,
 };
 use hafleet_model::{Digest, FleetName, NodeId, with_causes};
 use jiff::Timestamp;
@@ -30,6 +32,8 @@ const DEFAULT_LASTING: Duration = Duration::from_secs(15 * 60);
 const MAX_LASTING: Duration = Duration::from_secs(24 * 3600);
 /// The most addresses of one node.
 const MAX_ADDRESSES: usize = 16;
+/// How many tokens that are not good are looked at in a minute, from one address.
+const WRONG_PER_MINUTE: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
 
 /// An agent's issuer, as its file names it.
 #[derive(Debug, Clone)]
@@ -270,6 +274,10 @@ enum JoinRefusal {
         "the token does not grant the address {0}, and the request comes from another one: make one with `hafleet pki token create --address {0}`"
     )]
     AddressNotGranted(IpAddr),
+    #[error(
+        "too many tokens that are not good have come from {0}: {WRONG_PER_MINUTE} a minute are looked at; wait some seconds, and try again with a good one"
+    )]
+    TooMany(IpAddr),
     #[error("{0}")]
     Bad(String),
     #[error("{0}")]
@@ -291,6 +299,7 @@ impl From<&JoinRefusal> for Status {
         match refusal {
             JoinRefusal::Bad(_) => Self::invalid_argument(words),
             JoinRefusal::Failed(_) => Self::internal(words),
+            JoinRefusal::TooMany(_) => Self::resource_exhausted(words),
             _ => Self::permission_denied(words),
         }
     }
@@ -361,7 +370,40 @@ fn expiry(lasting: Option<&pbjson_types::Duration>, now: Timestamp) -> Result<Ti
 }
 
 /// The service of the issuer's port.
-struct JoinService(Arc<Issuing>);
+struct JoinService {
+    issuing: Arc<Issuing>,
+    /// Tokens that were not good.
+    wrong: Rates<Source>,
+}
+
+impl JoinService {
+    fn new(issuing: Arc<Issuing>) -> Self {
+        Self {
+            issuing,
+            wrong: Rates::per_minute(WRONG_PER_MINUTE),
+        }
+    }
+
+    /// Answers `request`, and notes it; but of an address from which too many tokens came that were not good, no token
+    /// is looked at, and nothing is noted: it could fill the audit log.
+    fn answer(&self, request: &wire::JoinRequest, remote: SocketAddr) -> Ended {
+        let address = remote.ip().to_canonical();
+        let source = Source::from(address);
+        if !self.wrong.would_allow(&source, Instant::now()) {
+            return Err(JoinRefusal::TooMany(address));
+        }
+        let ended = self.issuing.join(request, address);
+        let is_wrong = matches!(ended, Err(JoinRefusal::Token(_)));
+        if is_wrong
+            && self.wrong.allow(source, Instant::now())
+            && !self.wrong.would_allow(&source, Instant::now())
+        {
+            tracing::warn!(%address, "too many join tokens that are not good: no more are looked at for some seconds");
+        }
+        self.issuing.record(request, remote, &ended);
+        ended
+    }
+}
 
 #[tonic::async_trait]
 impl wire::join_server::Join for JoinService {
@@ -374,14 +416,12 @@ impl wire::join_server::Join for JoinService {
             .ok_or_else(|| Status::internal("where the request comes from is not known"))?
             .remote;
         let request = request.into_inner();
-        let ended = self.0.join(&request, remote.ip().to_canonical());
-        self.0.record(&request, remote, &ended);
-        match ended {
+        match self.answer(&request, remote) {
             Ok((node, certificate_pem)) => {
                 tracing::info!(%node, %remote, "a node has obtained its certificate by a token");
                 Ok(Response::new(wire::JoinResponse {
                     certificate_pem,
-                    authorities_pem: self.0.credentials.authorities_pem(),
+                    authorities_pem: self.issuing.credentials.authorities_pem(),
                 }))
             }
             Err(refusal) => Err((&refusal).into()),
@@ -407,7 +447,7 @@ pub(crate) async fn serve(
         .report(|report| report.join_address = Some(address));
     tonic::transport::Server::builder()
         .concurrency_limit_per_connection(1)
-        .add_service(hafleet_api::join::server(JoinService(issuing)))
+        .add_service(hafleet_api::join::server(JoinService::new(issuing)))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
         .map_err(|error| with_causes(&error))
