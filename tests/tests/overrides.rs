@@ -7,6 +7,7 @@ use hafleet_tests::backend::Backend;
 use hafleet_tests::fleet::PATIENCE;
 use hafleet_tests::load::{Load, Plan};
 use hafleet_tests::process::Process;
+use hafleet_tests::spec::{MARKER, TRAFFIC_PORT};
 use hafleet_tests::{Finished, Fleet, can_make_namespaces, wait_for};
 
 /// A fleet of three whose backend `app` has four servers, each called as it answers.
@@ -178,6 +179,72 @@ fn what_is_asked_outlives_reloads_and_restarts_of_agents_and_of_haproxy() {
     ask(&fleet, 1, &["ready", "app/s8102"]);
     ask(&fleet, 1, &["weight", "app/s8103"]);
     assert_served_from(&fleet, &servers);
+}
+
+/// A whole configuration of HAProxy's own, with the servers that [`spec`] has.
+fn whole(marker: &str, servers: &[Backend]) -> String {
+    let server = |server: &Backend| {
+        let address = server.address();
+        format!("    server s{} {address}\n", address.port())
+    };
+    let servers: String = servers.iter().map(server).collect();
+    let text = format!(
+        "\
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 10s
+    timeout server 10s
+frontend web
+    bind :{TRAFFIC_PORT}
+    http-response set-header {MARKER} {marker}
+    default_backend app
+backend app
+{servers}"
+    );
+    let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    format!("version: 1\nhaproxy_cfg: |\n{indented}")
+}
+
+#[test]
+fn servers_that_stand_in_a_configuration_of_haproxys_own_are_asked_too() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let fleet = Fleet::builder().start();
+    let servers = fleet.start_servers(8101..8104);
+    let revision = fleet.apply(1, &whole("first", &servers));
+    fleet.wait_converged(&revision);
+    fleet.wait_served_from(&fleet.numbers(), &servers);
+    let follower = fleet.follower();
+    let before = haproxies(&fleet);
+    let load = load(&fleet);
+    ask(&fleet, follower, &["drain", "app/s8101"]);
+    ask(&fleet, follower, &["maint", "app/s8102", "-m", "disks"]);
+    assert_served_from(&fleet, &servers[2..]);
+    assert_eq!(haproxies(&fleet), before, "nobody was reloaded");
+    assert_no_drift(&fleet);
+
+    let weight = fleet.client().run(&["server", "weight", "app/s8103", "5"]);
+    let weight = weight.expect_code(2);
+    assert!(weight.stderr.contains("change it there"), "{weight}");
+    let nobody = fleet.client().run(&["server", "drain", "app/s9"]);
+    let nobody = nobody.expect_code(2);
+    assert!(nobody.stderr.contains("s8101"), "{nobody}");
+
+    let revision = fleet.apply(1, &whole("second", &servers));
+    fleet.wait_converged(&revision);
+    fleet.wait_served("second");
+    fleet.wait_served_from(&fleet.numbers(), &servers[2..]);
+    let outcome = load.stop();
+    assert_eq!(outcome.failed(), 0, "{outcome}");
+    fleet.node(follower).haproxy().kill();
+    fleet.wait_served_from(&[follower], &servers[2..]);
+    fleet.wait_formed();
+    ask(&fleet, 1, &["ready", "app/s8101"]);
+    ask(&fleet, 1, &["ready", "app/s8102"]);
+    fleet.wait_served_from(&fleet.numbers(), &servers);
+    assert_no_drift(&fleet);
 }
 
 #[test]

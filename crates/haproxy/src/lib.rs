@@ -33,5 +33,7 @@ pub use proxy::{
     Applied, ApplyError, HandoverChoice, Inspector, OldProcess, OpenError, PlanError, ProcessWords,
     Proxy, Settings, VerifyError,
 };
-pub use render::{Listener, RenderError, Rendered, RenderedServer, Skeleton, render};
+pub use render::{
+    Listener, RenderError, Rendered, RenderedServer, Skeleton, WrittenServer, render,
+};
 pub use runtime::{RuntimeError, RuntimeSocket};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::plan::Known;
 use crate::render::{Rendered, RenderedServer};
+use crate::runtime::AdminState;
 use crate::warming::Warming;
 
 /// A state file in which no server has a state: all begin afresh.
@@ -43,6 +44,7 @@ pub(crate) fn carry(
         .servers()
         .map(|server| ((server.backend.as_str(), server.name.as_str()), server))
         .collect();
+    let asked = asked_of_written(known, wanted);
     let mut carried = format!("1\n# {names}\n");
     let mut forms: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
     for line in lines {
@@ -58,6 +60,9 @@ pub(crate) fn carry(
                 .skeleton()
                 .has_same_sections(&known.skeleton, backend)
                 && wanted.backends().iter().all(|known| known.name != backend)
+                && asked
+                    .get(&(backend, name))
+                    .is_none_or(|asked| columns.admin(&row) == Some(*asked))
             {
                 carried.push_str(line);
                 carried.push('\n');
@@ -91,6 +96,20 @@ pub(crate) fn carry(
         carried.push('\n');
     }
     (carried, goes_on)
+}
+
+/// What is asked of the servers that stand in text, of which anything is or was. A row with another state is not carried: what
+/// was asked of the process before would go on in the one that takes its place.
+fn asked_of_written<'a>(
+    known: &Known,
+    wanted: &'a Rendered,
+) -> BTreeMap<(&'a str, &'a str), AdminState> {
+    let asked = wanted.written().iter().filter_map(|server| {
+        let before = known.asked_of_written(server);
+        let asked = server.asked.or(before.map(|_| server.own))?;
+        Some(((server.backend.as_str(), server.name.as_str()), asked))
+    });
+    asked.collect()
 }
 
 /// Where each column is.
@@ -129,14 +148,13 @@ impl<'a> Columns<'a> {
             None => true,
         };
         let port = self.get(row, "srv_port").and_then(|text| text.parse().ok());
-        let by_hand = |state: &str| {
-            state
-                .parse::<u32>()
-                .ok()
-                .map(crate::runtime::AdminState::of)
-        };
-        let admin = self.get(row, "srv_admin_state").and_then(by_hand);
-        is_here && port == Some(server.port) && admin == Some(server.admin)
+        is_here && port == Some(server.port) && self.admin(row) == Some(server.admin)
+    }
+
+    /// What an operator asked of the row's server.
+    fn admin(&self, row: &[&str]) -> Option<AdminState> {
+        let bits = self.get(row, "srv_admin_state")?.parse().ok()?;
+        Some(AdminState::of(bits))
     }
 }
 

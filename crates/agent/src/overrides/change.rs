@@ -54,6 +54,7 @@ pub(crate) fn rewrite(
             lasting,
         } => {
             expect_server(&holding, server, &known.servers)?;
+            expect_weight_is_ours(server, *weight, &known.servers)?;
             by.ask(&mut holding, server, Asked::Weight(*weight), *lasting)?
         }
         OverrideChange::Forget { node } => match known.of(node) {
@@ -249,6 +250,22 @@ fn expect_server(
         }),
         _ => Ok(()),
     }
+}
+
+fn expect_weight_is_ours(
+    path: &ServerPath,
+    weight: Option<u16>,
+    servers: &KnownServers,
+) -> Result<(), Failure> {
+    if weight.is_none() || !servers.is_written(path) {
+        return Ok(());
+    }
+    Err(Failure::InvalidArgument {
+        field: "server",
+        problem: format!(
+            "{path} stands in raw text or a template, which gives it its weight: change it there"
+        ),
+    })
 }
 
 fn state_word(state: ServerState) -> &'static str {

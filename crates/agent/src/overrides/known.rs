@@ -42,28 +42,48 @@ impl Known {
     }
 }
 
-/// The servers that a node has from the spec and from what was found, by backend.
+/// The servers that a node has from the spec, from what was found and in text, by backend.
 #[derive(Debug, Default)]
-pub(crate) struct KnownServers(BTreeMap<String, BTreeSet<String>>);
+pub(crate) struct KnownServers {
+    all: BTreeMap<String, BTreeSet<String>>,
+    /// Those that stand in text, whose weight is not ours.
+    written: BTreeSet<ServerPath>,
+}
 
 impl KnownServers {
     pub(crate) fn of(rendered: &Rendered) -> Self {
-        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for server in rendered.servers() {
-            let servers = all.entry(server.backend.clone()).or_default();
-            servers.insert(server.name.clone());
+        let servers = rendered.servers();
+        let servers = servers.map(|server| (&server.backend, &server.name));
+        let written = rendered.written().iter();
+        let written = written.map(|server| (&server.backend, &server.name));
+        let mut known = Self::default();
+        for (backend, name) in servers.chain(written.clone()) {
+            let servers = known.all.entry(backend.clone()).or_default();
+            servers.insert(name.clone());
         }
-        Self(all)
+        known.written = written
+            .map(|(backend, server)| ServerPath {
+                backend: backend.clone(),
+                server: server.clone(),
+            })
+            .collect();
+        known
+    }
+
+    /// Whether the server at `path` stands in text: it can be asked to drain and to be in maintenance, and has the weight
+    /// that its text gives it.
+    pub(crate) fn is_written(&self, path: &ServerPath) -> bool {
+        self.written.contains(path)
     }
 
     /// Why there is nothing to ask of `path`, and what is there instead; none when it is there.
     pub(crate) fn lack_of(&self, path: &ServerPath) -> Option<String> {
         let ServerPath { backend, server } = path;
-        let Some(servers) = self.0.get(backend) else {
-            let offer = offer(backend, self.0.keys().map(String::as_str));
+        let Some(servers) = self.all.get(backend) else {
+            let offer = offer(backend, self.all.keys().map(String::as_str));
             return Some(match offer.as_str() {
                 "" => format!(
-                    "there is no backend {backend} with servers; servers of templates and of raw text are not known"
+                    "there is no backend {backend} with servers; those of `server-template` lines are not known"
                 ),
                 names => format!("there is no backend {backend} with servers; there are {names}"),
             });
@@ -95,7 +115,10 @@ mod tests {
 
     fn known() -> KnownServers {
         let servers = (1..=8).map(|number| format!("web{number}"));
-        KnownServers([("shop".to_owned(), servers.collect())].into())
+        KnownServers {
+            all: [("shop".to_owned(), servers.collect())].into(),
+            written: BTreeSet::new(),
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use hafleet_model::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
-use crate::render::{Rendered, RenderedServer, Skeleton};
+use crate::render::{Rendered, RenderedServer, Skeleton, WrittenServer};
 use crate::runtime::AdminState;
 
 /// The configuration that a process was brought to.
@@ -25,7 +25,8 @@ pub struct Known {
     /// The same of those that the process has loaded: it can be told to check in these ways, and in no other.
     #[serde(default)]
     pub loaded_checks: BTreeMap<String, Digest>,
-    /// The admin state of each server that was asked to be other than ready, by `BACKEND/SERVER`.
+    /// The admin state of each server of the spec that was asked to be other than ready, and of each server in text of
+    /// which any was asked, by `BACKEND/SERVER`.
     #[serde(default)]
     pub admin: BTreeMap<String, AdminState>,
     /// The digest of each certificate of the fleet with its chain and key, by its file.
@@ -44,13 +45,18 @@ impl Known {
             servers: KnownServers::of(rendered),
             checks: rendered.checks(),
             loaded_checks: rendered.checks(),
-            admin: rendered
-                .servers()
-                .filter(|server| server.admin != AdminState::Ready)
-                .map(|server| (Target::of(server).to_string(), server.admin))
-                .collect(),
+            admin: asked(rendered),
             certificates: certificates.collect(),
         }
+    }
+
+    /// What was asked of a server that stands in text, if anything was.
+    pub(crate) fn asked_of_written(&self, server: &WrittenServer) -> Option<AdminState> {
+        if self.admin.is_empty() {
+            return None;
+        }
+        let target = Target::new(&server.backend, &server.name);
+        self.admin.get(&target.to_string()).copied()
     }
 
     /// The admin state that was asked of a server.
@@ -69,6 +75,21 @@ impl Known {
             ..Self::of(rendered)
         }
     }
+}
+
+fn asked(rendered: &Rendered) -> BTreeMap<String, AdminState> {
+    let servers = rendered.servers();
+    let servers = servers
+        .filter(|server| server.admin != AdminState::Ready)
+        .map(|server| (Target::of(server), server.admin));
+    let written = rendered.written().iter().filter_map(|server| {
+        let target = Target::new(&server.backend, &server.name);
+        Some((target, server.asked?))
+    });
+    servers
+        .chain(written)
+        .map(|(target, admin)| (target.to_string(), admin))
+        .collect()
 }
 
 /// The forms of servers ([`crate::RenderedServer::form`]): by backend and form, the names. Servers of a backend are mostly

@@ -2,7 +2,7 @@ use hafleet_model::NodeId;
 use hafleet_model::report::NodeContext;
 use hafleet_model::spec::load;
 
-use crate::runtime::ServersState;
+use crate::runtime::{AdminState, ServersState};
 
 use super::*;
 
@@ -281,4 +281,88 @@ fn a_certificate_in_use_is_replaced_without_a_reload() {
     }
     let unloaded = plan(Some(&serving(&before, Some(None))), &before);
     assert_eq!(unloaded.change, Change::Reload, "{unloaded:?}");
+}
+
+/// A configuration of HAProxy's own, with what is asked of the servers in it.
+fn whole(asked: &[(&str, AdminState)]) -> Rendered {
+    let text = "version: 1\nhaproxy_cfg: |\n  backend app\n    server a 192.0.2.1:80\n    server b 192.0.2.2:80 disabled\n";
+    let mut rendered = crate::render::render(&load(text).unwrap().spec, &node()).unwrap();
+    for (server, admin) in asked {
+        assert!(rendered.set_admin("app", server, *admin));
+    }
+    rendered
+}
+
+/// What is planned for `wanted` where `before` was asked, and the servers are in the states with these bits.
+fn planned_in_text(before: &Rendered, bits: [u32; 2], wanted: &Rendered) -> Plan {
+    let [a, b] = bits;
+    let rows = [
+        format!("1 app 1 a 192.0.2.1 2 {a} 1 - 80"),
+        format!("1 app 2 b 192.0.2.2 0 {b} 1 - 80"),
+    ];
+    let running = Running {
+        applied: Some(Known::of(before)),
+        ..running("", &[rows[0].as_str(), rows[1].as_str()])
+    };
+    plan(Some(&running), wanted)
+}
+
+#[test]
+fn servers_in_text_are_asked_and_let_go_without_a_reload() {
+    let (none, drained) = (whole(&[]), whole(&[("a", AdminState::Drain)]));
+    let maint = whole(&[("a", AdminState::Maint)]);
+    let cases = [
+        (
+            &none,
+            [0, 5],
+            &drained,
+            vec!["set server app/a state drain"],
+        ),
+        (&drained, [8, 5], &drained, vec![]),
+        (
+            &drained,
+            [8, 5],
+            &none,
+            vec!["set server app/a state ready"],
+        ),
+        (
+            &drained,
+            [8, 5],
+            &maint,
+            vec!["set server app/a state maint"],
+        ),
+        // What nobody asked of hafleet is the text's, and whoever changed it at run time is left alone.
+        (&none, [8, 0], &none, vec![]),
+    ];
+    for (before, bits, wanted, commands) in cases {
+        let found = planned_in_text(before, bits, wanted);
+        let steps = found.steps.iter().map(|step| step.command().unwrap());
+        let steps: Vec<_> = steps.map(|command| command.to_string()).collect();
+        assert_eq!(steps, commands, "{found:#?}");
+        assert!(
+            found.drift.is_empty() && found.change != Change::Reload,
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_in_text_that_somebody_else_took_back_is_drift() {
+    let drained = whole(&[("a", AdminState::Drain)]);
+    let found = planned_in_text(&drained, [0, 5], &drained);
+    assert_eq!(found.drift, ["app/a is in state ready"]);
+    assert_eq!(found.steps.len(), 1);
+    // Its text has it in maintenance: that is where it goes back to.
+    let asked = whole(&[("b", AdminState::Drain)]);
+    let found = planned_in_text(&asked, [0, 8], &whole(&[]));
+    assert!(
+        matches!(
+            &found.steps[..],
+            [Step::SetState {
+                state: AdminState::Maint,
+                ..
+            }]
+        ),
+        "{found:#?}"
+    );
 }

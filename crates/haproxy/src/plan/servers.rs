@@ -2,7 +2,7 @@
 
 use super::checks::Checks;
 use super::{DYNAMIC_SERVERS, Draft, Known, Running, Step, Target};
-use crate::render::{Rendered, RenderedBackend, RenderedServer};
+use crate::render::{Rendered, RenderedBackend, RenderedServer, WrittenServer};
 use crate::runtime::{AdminState, ServerState};
 
 /// Adds the steps that make the servers those of `wanted`.
@@ -46,7 +46,34 @@ pub(super) fn compare(
         let is_known = |name: &str| forms.contains_key(name);
         remove(draft, running, backend, is_known)?;
     }
+    for server in wanted.written() {
+        ask_written(draft, running, known, server);
+    }
     Ok(())
+}
+
+/// Asks of a server that stands in text what an operator asks of it, and takes it back when they do no more. Nothing else
+/// of it is ours.
+fn ask_written(draft: &mut Draft, running: &Running, known: &Known, server: &WrittenServer) {
+    let before = known.asked_of_written(server);
+    // Its backend or itself may stand under a condition that is not met here.
+    let state = running.servers.get(&server.backend, &server.name);
+    let (Some(state), Some(wanted)) = (state, server.asked.or(before.map(|_| server.own))) else {
+        return;
+    };
+    let now = state.admin();
+    if now == wanted {
+        return;
+    }
+    let target = Target::new(&server.backend, &server.name);
+    if before == server.asked {
+        let now = now.as_str();
+        draft.drift.push(format!("{target} is in state {now}"));
+    }
+    draft.steps.push(Step::SetState {
+        target,
+        state: wanted,
+    });
 }
 
 fn add(

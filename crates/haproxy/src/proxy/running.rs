@@ -17,7 +17,8 @@ pub(super) async fn read(
 ) -> Result<Running, RuntimeError> {
     let socket = RuntimeSocket::new(&current.socket);
     let info = socket.info().await?;
-    let servers = if rendered.backends().is_empty() {
+    let has_servers = !rendered.backends().is_empty() || !rendered.written().is_empty();
+    let servers = if !has_servers {
         ServersState::default()
     } else {
         socket.servers_state().await?

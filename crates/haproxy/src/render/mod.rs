@@ -20,6 +20,7 @@ mod server;
 mod skeleton;
 mod strip;
 mod template;
+mod written;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use quote::word as quote_word;
 pub use routes::RenderedMap;
 pub use server::RenderedServer;
 pub use skeleton::Skeleton;
+pub use written::WrittenServer;
 
 /// Which address families a wildcard bind can listen on. A property of the machine, not of the spec.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +67,7 @@ pub struct Rendered {
     origins: Vec<String>,
     listeners: Vec<Listener>,
     backends: Vec<RenderedBackend>,
+    written: Vec<WrittenServer>,
     frontend_limits: BTreeMap<String, u32>,
     skeleton: Skeleton,
     patience: Duration,
@@ -116,9 +119,15 @@ impl Rendered {
     }
 
     /// The servers that the spec has, by backend in the spec's order and by name in it. Servers in raw text are not
-    /// among them.
+    /// among them: [`Self::written`].
     pub fn servers(&self) -> impl Iterator<Item = &RenderedServer> {
         self.backends.iter().flat_map(|backend| &backend.servers)
+    }
+
+    /// The servers that raw text, a template or a whole configuration has, in the order of the text. Those of a
+    /// `server-template` line are not among them, and conditions (`.if`) are not looked at.
+    pub fn written(&self) -> &[WrittenServer] {
+        &self.written
     }
 
     /// Most connections at once to each frontend of which the spec says it (`maxconn`).
@@ -138,7 +147,7 @@ impl Rendered {
         let mut servers = self.backends.iter_mut().flat_map(|item| &mut item.servers);
         let found = servers.find(|item| item.backend == backend && item.name == server);
         let Some(found) = found else {
-            return false;
+            return self.ask_written(backend, server, admin);
         };
         let before = std::mem::replace(&mut found.admin, admin);
         let was_disabled = before == AdminState::Maint;
@@ -151,6 +160,18 @@ impl Rendered {
             );
             self.digest = digest(&self.body, &self.maps);
         }
+        true
+    }
+
+    fn ask_written(&mut self, backend: &str, server: &str, admin: AdminState) -> bool {
+        let mut written = self.written.iter_mut();
+        let found = written.find(|item| item.backend == backend && item.name == server);
+        let Some(found) = found else {
+            return false;
+        };
+        found.asked = Some(admin);
+        written::put(&mut self.body, found);
+        self.digest = digest(&self.body, &self.maps);
         true
     }
 
@@ -196,6 +217,7 @@ impl Rendered {
             origins: body.lines().map(|_| origin.to_owned()).collect(),
             listeners: listener::in_text(&body),
             backends: Vec::new(),
+            written: written::in_text(&body, &[]),
             frontend_limits: BTreeMap::new(),
             patience: process::HARD_STOP_AFTER.duration(),
             skeleton: Skeleton::of(&body),
@@ -208,6 +230,7 @@ impl Rendered {
 
     fn from_built(built: Built, backends: Vec<RenderedBackend>, maps: Vec<RenderedMap>) -> Self {
         Self {
+            written: written::in_text(&built.text, &built.origins),
             origins: built.origins,
             listeners: listener::in_text(&built.text),
             backends,

@@ -7,7 +7,7 @@ use hafleet_model::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Words that begin a section (Configuration Manual, table of contents, and the list in HAProxy 3.x).
-const SECTIONS: [&str; 21] = [
+pub(super) const SECTIONS: [&str; 21] = [
     "acme",
     "backend",
     "cache",
