@@ -244,6 +244,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// There was no handshake, or it has shown no certificate: the connection counts for its address alone.
+    pub(crate) fn belongs_to_nobody(mut self) -> Self {
+        let admission = Arc::clone(&self.admission);
+        admission.state().end_handshake(self.source, &self.stage);
+        self.stage = Stage::Gone;
+        self
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.admission.state();

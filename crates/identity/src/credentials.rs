@@ -26,6 +26,8 @@ use crate::verify::{ClientRules, Expected, Refusal, ServerRules};
 
 /// What HTTP/2 is called in the handshake (RFC 9113 section 3.1).
 pub(crate) const HTTP_2: &[u8] = b"h2";
+/// What HTTP/1.1 is called there (RFC 7301 section 6).
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// So many digits of a key's digest tell authorities apart: two fleets of one name, not adversaries.
 const MARK_LEN: usize = 16;
@@ -350,22 +352,52 @@ impl Credentials {
         marks.into_iter().map(|(_, mark)| mark).collect()
     }
 
+    /// Whom the certificate in `file` names, as [`Self::vouch_for_person`], and the certificate.
+    ///
+    /// # Errors
+    /// Why it does not count, with the file's name.
+    pub fn vouch_for_person_in(
+        &self,
+        file: &Path,
+    ) -> Result<(Identity, CertificateDer<'static>), String> {
+        let named = |words: String| format!("{}: {words}", file.display());
+        let pem = fs::read(file).map_err(|error| named(error.to_string()))?;
+        let chain = certificates(&pem, file).map_err(|error| error.to_string())?;
+        let leaf = chain.into_iter().next();
+        let leaf = leaf.ok_or_else(|| named("there is no certificate in it".to_owned()))?;
+        let identity = self
+            .vouch_for_person(&leaf)
+            .map_err(|refusal| named(format!("{refusal}; {}", refusal.remedy())))?;
+        Ok((identity, leaf))
+    }
+
+    /// For accepting visitors: TLS 1.3, HTTP/1.1, and a certificate is asked for and not required.
+    pub(crate) fn visitor_config(&self) -> Result<Arc<ServerConfig>, CredentialsError> {
+        let mut config = self.listening(ClientRules::for_visitors(self.shared()))?;
+        config.alpn_protocols = vec![HTTP_1.to_vec()];
+        Ok(Arc::new(config))
+    }
+
     /// For accepting connections: TLS 1.3, HTTP/2, and a certificate of somebody in our fleet is required.
     ///
     /// # Errors
     /// When rustls refuses the certificate or key.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, CredentialsError> {
-        let rules = ClientRules::new(self.shared());
+        let mut config = self.listening(ClientRules::new(self.shared()))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn listening(&self, rules: ClientRules) -> Result<ServerConfig, CredentialsError> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| self.tls_error(&error))?
             .with_client_cert_verifier(Arc::new(rules))
             .with_cert_resolver(Arc::new(OwnCertificate(self.shared())));
-        config.alpn_protocols = vec![HTTP_2.to_vec()];
         // A resumed session would not be asked for its certificate again, and so outlive its revocation.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     /// For connecting to a node of our fleet: TLS 1.3, HTTP/2, and whoever answers must be whom we expect.

@@ -20,6 +20,7 @@
 //! - [`admission`]: [`ConnectionLimits`], how much of the port anybody may have.
 //! - [`mod@connect`]: channels for tonic's clients, and [`ConnectError`], which tells a process that is gone from a
 //!   host that does not answer.
+//! - [`visitors`]: [`Visitors`], connections for HTTP/1.1 of callers who may show a certificate, and need not.
 //! - [`web`]: TLS to servers that are no part of any fleet.
 //!
 //! What a role may do is decided by `hafleet-api`; which node may say what, by `hafleet-cluster`.
@@ -43,6 +44,7 @@ pub mod sealing;
 mod ties;
 pub mod token;
 pub mod verify;
+pub mod visitors;
 pub mod web;
 
 pub use accept::{Caller, Incoming};
@@ -57,6 +59,7 @@ pub use principal::{Identity, IdentityError, PersonName, Principal, Role};
 pub use revocation::{RevocationError, RevocationList, Revocations};
 pub use token::{JoinToken, TokenError};
 pub use verify::{Expected, Refusal};
+pub use visitors::{Visitor, VisitorStream, Visitors};
 pub use web::{WebError, WebTrust};
 
 #[cfg(test)]

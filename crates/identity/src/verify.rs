@@ -166,15 +166,32 @@ pub(crate) fn refuse(refusal: Refusal) -> rustls::Error {
 #[derive(Debug)]
 pub(crate) struct ClientRules {
     shared: Arc<Shared>,
+    is_needed: bool,
 }
 
 impl ClientRules {
+    /// Nobody gets in without a certificate.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            is_needed: true,
+        }
+    }
+
+    /// A certificate that is shown has to count; who shows none gets in.
+    pub(crate) fn for_visitors(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            is_needed: false,
+        }
     }
 }
 
 impl ClientCertVerifier for ClientRules {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_needed
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // No hints: a client with a certificate of another authority would answer them with none at all, and
         // would be told that it showed none rather than what is wrong with the one it has.
