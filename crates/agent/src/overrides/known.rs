@@ -131,6 +131,6 @@ mod tests {
         let words = lack("shp/web3").unwrap();
         assert!(words.contains("no backend shp") && words.contains("there are shop"));
         let words = KnownServers::default().lack_of(&"a/b".parse().unwrap());
-        assert!(words.unwrap().contains("templates"));
+        assert!(words.unwrap().contains("server-template"));
     }
 }
