@@ -29,10 +29,12 @@ mod dns_keys;
 mod docker;
 mod instance;
 mod issuer;
+mod lb_agent;
 mod limits;
 
 pub use addresses::AddressSource;
 pub use instance::InstanceSource;
+pub use lb_agent::LbAgentConfig;
 pub use limits::LimitsConfig;
 
 use addresses::AddressesSection;
@@ -40,6 +42,7 @@ use audit::AuditSection;
 use dns_keys::DnsKeySection;
 use docker::DockerSection;
 use issuer::IssuerSection;
+use lb_agent::LbAgentSection;
 use limits::LimitsSection;
 
 /// Before each key of the environment; two underscores stand between a section and its key.
@@ -94,6 +97,8 @@ pub struct Config {
     pub audit: Option<AuditFileConfig>,
     /// Its issuer, if it certifies new nodes.
     pub issuer: Option<IssuerConfig>,
+    /// The listener for callers of lb-agent, if it has one.
+    pub lb_agent: Option<LbAgentConfig>,
 }
 
 impl Config {
@@ -207,6 +212,7 @@ struct File {
     #[serde(default)]
     audit: AuditSection,
     issuer: Option<IssuerSection>,
+    lb_agent: Option<LbAgentSection>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -421,6 +427,9 @@ impl File {
         let issuer = self
             .issuer
             .map(|issuer| issuer.read(self.address, listen, self.port, &mut faults));
+        let lb_agent = self
+            .lb_agent
+            .map(|section| section.read(self.witness, &mut faults));
         let audit = self.audit.read(&mut faults);
         let limits = self.limits.read(&mut faults);
         let dns_keys = dns_keys::read(&self.dns_keys, &mut faults);
@@ -490,6 +499,7 @@ impl File {
             },
             audit,
             issuer,
+            lb_agent,
         })
     }
 }

@@ -222,3 +222,50 @@ fn an_audit_log_and_an_issuer_have_their_defaults_and_bounds() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn callers_of_lb_agent_are_known_or_on_this_machine() {
+    use hafleet_api::fleet::Scope;
+    use hafleet_api::lb_agent::Local;
+    let with = |part: &str| {
+        let part = format!("[lb_agent]\ndefault_backend = \"app\"\n{part}");
+        load(&format!("{WHOLE}\n{part}")).map(|config| config.lb_agent.unwrap())
+    };
+    assert!(load(WHOLE).unwrap().lb_agent.is_none());
+    let own = with("scope = \"node\"").unwrap();
+    assert_eq!(own.listen, "127.0.0.1:6666".parse().unwrap());
+    assert_eq!((own.scope, own.keys.local), (Scope::ThisNode, Local::Node));
+    let fleet = with("certificate = \"/ada.pem\"").unwrap();
+    assert_eq!(fleet.keys.local, Local::Person("/ada.pem".into()));
+    let token = "tokens = [{ file = \"/t\", certificate = \"/ada.pem\" }]\n";
+    let known = with(token).unwrap();
+    assert_eq!(
+        (known.keys.local, known.keys.tokens.len()),
+        (Local::Refused, 1)
+    );
+    let public = "listen = \"0.0.0.0:6666\"\n";
+    let public_tls = with(&format!("{public}tls = true")).unwrap();
+    assert_eq!(public_tls.keys.local, Local::Refused);
+    for (part, words) in [
+        (public, "0.0.0.0:6666 is not loopback"),
+        (&format!("{public}{token}"), "set lb_agent.tls = true"),
+        ("", "lb_agent.certificate: it is required"),
+        ("scope = \"world\"", "lb_agent.scope"),
+        ("listen = \"127.0.0.1:0\"", "port 0 is not allowed"),
+        (
+            &format!("certificate = \"/a\"\n{token}"),
+            "leave it out where",
+        ),
+        ("only_prefx = \"i-\"", "did you mean `only_prefix`"),
+    ] {
+        let error = with(part).unwrap_err();
+        assert!(error.contains(words), "{part}: {error}");
+    }
+    let witness = "witness = true\nnode_id";
+    let text = WHOLE.replacen("node_id", witness, 1);
+    let error = load(&format!(
+        "{text}\n[lb_agent]\ndefault_backend = \"a\"\nscope = \"node\""
+    ))
+    .unwrap_err();
+    assert!(error.contains("a witness runs no HAProxy"), "{error}");
+}

@@ -16,6 +16,7 @@ use crate::composer::{Composer, Fault};
 use crate::compute::compute;
 use crate::endpoints::Found;
 use crate::overrides::wait_until;
+use crate::own::{Own, OwnKeeper};
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 use crate::reloads::{Reload, ReloadLog, ReloadPace};
 use hafleet_model::with_causes;
@@ -44,6 +45,9 @@ pub(crate) struct DataPlaneLoop {
     secrets: watch::Receiver<Option<Arc<Document>>>,
     endpoints: watch::Receiver<Option<Arc<Document>>>,
     overrides: watch::Receiver<Option<Arc<Document>>>,
+    /// What this node runs in place of the fleet's spec.
+    own: OwnKeeper,
+    own_changes: watch::Receiver<Option<Arc<Own>>>,
     /// Changes whenever another node has given a key.
     keys: watch::Receiver<u64>,
     lacking_key_since: Option<Instant>,
@@ -81,6 +85,7 @@ impl DataPlaneLoop {
         proxy: Proxy,
         cluster: Cluster,
         composer: Composer,
+        own: OwnKeeper,
         pace: ReloadPace,
         reloads: ReloadLog,
     ) -> Self {
@@ -95,9 +100,15 @@ impl DataPlaneLoop {
                 revision,
                 change: Change::Nothing,
             });
-        let adopted = state.clone();
-        cluster.report(|report| report.apply = adopted);
+        let adopted = told(&state);
+        let own_report = own.newest().map(|own| own.report(None));
+        cluster.report(|report| {
+            report.apply = adopted;
+            report.own_configuration = own_report;
+        });
         Self {
+            own_changes: own.watch(),
+            own,
             proxy,
             cluster,
             spec,
@@ -244,8 +255,30 @@ impl DataPlaneLoop {
         if self.state == state {
             return;
         }
-        self.state = state.clone();
-        self.cluster.report(|report| report.apply = state);
+        let reported = told(&state);
+        self.state = state;
+        self.cluster.report(|report| report.apply = reported);
+    }
+
+    /// Says which configuration of its own this node has, and why HAProxy does not run it.
+    fn publish_own(&self, own: Option<&Own>, outcome: &Outcome) {
+        let error = match outcome {
+            Outcome::Failed(error) => Some(error.clone()),
+            _ => None,
+        };
+        let reported = own.map(|own| own.report(error));
+        self.cluster
+            .report(|report| report.own_configuration = reported);
+    }
+
+    /// What this node should run, and its own configuration if it is that.
+    fn wanted(&mut self) -> (Option<Arc<Document>>, Option<Arc<Own>>) {
+        let spec = self.spec.borrow_and_update().clone();
+        let own = self.own_changes.borrow_and_update().clone();
+        match own.as_ref().and_then(|own| own.document()) {
+            Some(document) => (Some(Arc::new(document)), own),
+            None => (spec, None),
+        }
     }
 
     /// Says which endpoints HAProxy has, and returns why they are not the newest.
@@ -306,6 +339,7 @@ impl Reconcile for DataPlaneLoop {
             changed = self.secrets.changed() => (changed, false),
             changed = self.endpoints.changed() => (changed, false),
             changed = self.overrides.changed() => (changed, false),
+            changed = self.own_changes.changed() => (changed, false),
             changed = self.keys.changed() => (changed, false),
             () = wait_until(self.composer.next_expiry()) => (Ok(()), false),
             () = ended => (Ok(()), true),
@@ -324,8 +358,9 @@ impl Reconcile for DataPlaneLoop {
         if activation == Activation::Retry {
             self.composer.try_anew();
         }
-        let document = self.spec.borrow_and_update().clone();
+        let (document, own) = self.wanted();
         let Some(document) = document else {
+            self.publish_own(None, &Outcome::Done);
             self.observe().await;
             return Outcome::Inert("the fleet has no spec yet");
         };
@@ -339,11 +374,44 @@ impl Reconcile for DataPlaneLoop {
             }
         }
         let outcome = self.bring(&document).await;
+        self.publish_own(own.as_deref(), &outcome);
+        if own.is_some() {
+            let digest = document.stamp().digest;
+            match &outcome {
+                Outcome::Done => self.own.tell(digest, Ok(())),
+                Outcome::Failed(reason) => self.own.tell(digest, Err(reason.clone())),
+                Outcome::Deferred { .. } | Outcome::Inert(_) => {}
+            }
+        }
         if matches!(outcome, Outcome::Failed(_)) {
             self.refresh_certificates().await;
         }
         self.observe().await;
         outcome
+    }
+}
+
+/// What others are told of `state`: a node that runs a configuration of its own has applied no revision.
+fn told(state: &ApplyState) -> ApplyState {
+    let known = |revision: &Revision| *revision != Revision::OWN;
+    match state {
+        ApplyState::Applying { revision }
+        | ApplyState::Applied { revision, .. }
+        | ApplyState::Failed { revision, .. }
+            if !known(revision) =>
+        {
+            ApplyState::Waiting
+        }
+        ApplyState::Failed {
+            revision,
+            error,
+            running,
+        } => ApplyState::Failed {
+            revision: *revision,
+            error: error.clone(),
+            running: running.filter(known),
+        },
+        other => other.clone(),
     }
 }
 
@@ -379,6 +447,27 @@ fn shorten(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_of_its_own_is_no_revision_that_a_node_runs() {
+        let spec = "2.5".parse().unwrap();
+        let applied = |revision| ApplyState::Applied {
+            revision,
+            change: Change::Reload,
+        };
+        let failed = |revision, running| ApplyState::Failed {
+            revision,
+            error: "no".into(),
+            running,
+        };
+        assert_eq!(told(&applied(spec)), applied(spec));
+        assert_eq!(told(&applied(Revision::OWN)), ApplyState::Waiting);
+        assert_eq!(
+            told(&failed(Revision::OWN, Some(spec))),
+            ApplyState::Waiting
+        );
+        assert_eq!(told(&failed(spec, Some(Revision::OWN))), failed(spec, None));
+    }
 
     #[test]
     fn a_published_reason_is_one_short_line() {

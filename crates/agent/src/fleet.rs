@@ -19,7 +19,7 @@ use futures_util::stream::BoxStream;
 use hafleet_api::certificates::{CertificateList, CertificateStatus, CertificateWrite};
 use hafleet_api::fleet::{
     FleetPlan, History, Intent, LeaderRole, NodeDetail, NodePlan, NodeStatus, OldProcess,
-    Rendering, Rollback, Scope, Status, Write, Written,
+    Rendering, Rollback, Scope, Status, Steps, Write, Written,
 };
 use hafleet_api::overrides::{Leave, OverrideWrite};
 use hafleet_api::{Failure, Fleet, v1};
@@ -29,6 +29,7 @@ use hafleet_cluster::{
 use hafleet_haproxy::Inspector;
 use hafleet_identity::Caller;
 use hafleet_model::overrides::Provenance;
+use hafleet_model::report::Change;
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
@@ -46,6 +47,7 @@ use crate::endpoints::EndpointsKeeper;
 use crate::fitness::Fitness;
 use crate::forward::{Forward, LeaderWrite, Unanswered};
 use crate::overrides::{OverridesKeeper, ServerOverrides};
+use crate::own::OwnKeeper;
 use crate::publication::DnsBoard;
 use crate::reloads::ReloadLog;
 use crate::trust::joins::Issuing;
@@ -75,6 +77,7 @@ pub(crate) struct AgentFleet {
     pub(crate) certificates: CertificateKeeper,
     pub(crate) endpoints: EndpointsKeeper,
     pub(crate) overrides: OverridesKeeper,
+    pub(crate) own: OwnKeeper,
     pub(crate) board: Board,
     pub(crate) dns: DnsBoard,
     pub(crate) fitness: Fitness,
@@ -502,10 +505,9 @@ impl Fleet for AgentFleet {
         );
         let mut nodes = Vec::new();
         if !self.is_witness {
-            let candidate = self.candidate(spec)?;
             nodes.push(NodePlan {
                 node: self.node.clone(),
-                outcome: candidate.plan(&self.inspector).await,
+                outcome: self.plan_here(spec).await?,
             });
         }
         if scope == Scope::Fleet {
@@ -599,6 +601,22 @@ impl Fleet for AgentFleet {
 
     async fn leave(&self, leave: Leave) -> Result<v1::WriteOverrideResponse, Failure> {
         self.leave_fleet(leave).await
+    }
+
+    async fn follow_fleet(&self, node: Option<NodeId>) -> Result<v1::FollowFleetResponse, Failure> {
+        if let Some(node) = node.filter(|node| *node != self.node) {
+            self.known(&node)?;
+            return Forward::to(&self.cluster, &node)?.follow_fleet().await;
+        }
+        let given_up = self.own.give_up().await;
+        let given_up = given_up.map_err(|error| Failure::Internal(error.to_string()))?;
+        if let Some(own) = &given_up {
+            tracing::info!(was = own.words(), "this node follows the fleet again");
+        }
+        Ok(v1::FollowFleetResponse {
+            node_id: self.node.to_string(),
+            given_up: given_up.map(|own| own.report(None).into()),
+        })
     }
 
     async fn dns(&self, is_forwarded: bool) -> Result<v1::ListDnsResponse, Failure> {
@@ -700,6 +718,19 @@ impl AgentFleet {
         let others = view.live_peers();
         let others = others.filter(|member| !member.report.is_witness);
         others.map(|member| member.report.id.clone()).collect()
+    }
+
+    /// What it would take to run `spec` here, or why nobody can say.
+    async fn plan_here(&self, spec: &str) -> Result<Result<Steps, String>, Failure> {
+        let candidate = self.candidate(spec)?;
+        Ok(match self.own.newest() {
+            None => candidate.plan(&self.inspector).await,
+            Some(own) => Ok(Steps {
+                change: Change::Nothing,
+                steps: Vec::new(),
+                reason: own.words(),
+            }),
+        })
     }
 
     async fn plan_there(&self, node: NodeId, spec: &str) -> NodePlan {

@@ -357,6 +357,19 @@ impl Forward {
         }
     }
 
+    /// Has the other node run the fleet's spec again.
+    pub(crate) async fn follow_fleet(mut self) -> Result<v1::FollowFleetResponse, Failure> {
+        let message = v1::FollowFleetRequest {
+            node_id: self.node.to_string(),
+        };
+        let answer = self
+            .admin
+            .follow_fleet(within(message, QUESTION_TIMEOUT))
+            .await;
+        let answer = answer.map_err(|status| Failure::Answered(Box::new(status)))?;
+        Ok(answer.into_inner())
+    }
+
     /// Has the other agent leave the fleet.
     pub(crate) async fn leave(
         mut self,

@@ -16,6 +16,8 @@
 //! - [`members`]: who is in the fleet, kept where this node leads.
 //! - [`tasks`]: the agent's tasks, watched in one place.
 //! - [`overrides`]: what operators did by hand, as this node has it.
+//! - [`own`]: a configuration that this node alone has.
+//! - [`lb_agent`]: what callers of an older program ask over HTTP.
 //! - [`discovery`]: the sources, asked where this node leads, and this node's own containers.
 //! - [`publication`]: the names in DNS, kept where this node leads, and this node's own addresses.
 //! - [`fitness`]: whether this node can do what only a leader does.
@@ -38,10 +40,12 @@ mod fleet;
 mod forward;
 mod hardening;
 mod instance;
+mod lb_agent;
 mod limits;
 mod log;
 mod members;
 mod overrides;
+mod own;
 mod publication;
 mod questions;
 pub mod reconcile;

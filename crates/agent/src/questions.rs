@@ -59,7 +59,7 @@ impl AgentQuestions {
     }
 
     /// Asks all known nodes for their part, this one included, all at once.
-    async fn ask(&self, wanted: &Wanted, terms: Terms) -> Asked {
+    pub(crate) async fn ask(&self, wanted: &Wanted, terms: Terms) -> Asked {
         let view = self.view();
         let parts = known(&view).map(|member| self.part_of(member, wanted, terms.node_timeout));
         let mut asked = beginning(&view);
@@ -258,11 +258,15 @@ fn facts(view: &View, member: &Member) -> Facts {
             .unwrap_or_default()
     };
     let held = report.held.get(&DocumentKind::Spec);
-    let apply_error = match &report.apply {
-        ApplyState::Failed {
-            revision, error, ..
-        } => format!("it could not be brought to {revision}: {error}"),
-        ApplyState::Waiting | ApplyState::Applying { .. } | ApplyState::Applied { .. } => {
+    let apply_error = match (&report.own_configuration, &report.apply) {
+        (Some(own), _) => format!("it runs a configuration of its own, set by {}", own.author),
+        (
+            None,
+            ApplyState::Failed {
+                revision, error, ..
+            },
+        ) => format!("it could not be brought to {revision}: {error}"),
+        (None, ApplyState::Waiting | ApplyState::Applying { .. } | ApplyState::Applied { .. }) => {
             report.endpoints.error.clone().unwrap_or_default()
         }
     };

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::AuditLog;
 use crate::certificates::CertificateKeeper;
 use crate::composer::Composer;
-use crate::config::Config;
+use crate::config::{Config, LbAgentConfig};
 use crate::data_plane::{self, DataPlaneLoop};
 use crate::discovery::{self, Board, ContainersLoop, DiscoveryLoop, Launcher};
 use crate::endpoints::EndpointsKeeper;
@@ -36,6 +36,7 @@ use crate::limits::{RequestGuard, RequestLimits};
 use crate::members::{self, MembersLoop};
 use crate::overrides::OverridesKeeper;
 use crate::overrides::expiry::{self, ExpiryLoop};
+use crate::own::OwnKeeper;
 use crate::publication::{self, Addresses, AddressesLoop, DnsBoard, PublicationLoop};
 use crate::questions::AgentQuestions;
 use crate::reloads::{ReloadLog, ReloadPace};
@@ -45,7 +46,7 @@ use crate::trust::renewal::{self, RenewalLoop};
 use crate::trust::revocations::{self, RevocationKeeper, RevocationLoop};
 use crate::trust::tokens::Tokens;
 use crate::vault::{self, SealingLoop, Vault};
-use crate::{hardening, log, overrides, reconcile};
+use crate::{hardening, lb_agent, log, overrides, reconcile};
 use hafleet_model::spec::Publication;
 use hafleet_model::with_causes;
 
@@ -98,6 +99,19 @@ pub enum AgentError {
     /// The issuer cannot be used.
     #[error("{0}")]
     Issuer(String),
+    /// The listener for callers of lb-agent cannot be used.
+    #[error("lb_agent: {0}")]
+    LbAgent(String),
+    /// The node's own configuration cannot be read.
+    #[error(
+        "{path}: {source}; it says what HAProxy is to run here in place of the fleet's spec: bring the file back, or remove it to follow the fleet"
+    )]
+    OwnConfiguration {
+        /// Its file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The audit log cannot be written.
     #[error("audit.file: {source}; make its directory, or let the agent's user write there")]
     Audit {
@@ -145,6 +159,13 @@ pub async fn check(config: &Config) -> Vec<String> {
     let own = credentials(config);
     if let (Ok(own), Some(issuer)) = (&own, &config.issuer) {
         note(joins::issuer(&config.fleet, issuer, own).err());
+    }
+    if let (Ok(own), Some(lb_agent)) = (&own, &config.lb_agent) {
+        let (unreadable, uncounted) = lb_agent::problems(&lb_agent.keys, own);
+        let all = unreadable.into_iter().chain(uncounted);
+        all.for_each(|problem| note(Some(format!("lb_agent: {problem}"))));
+        let bound = listen(lb_agent.listen).await;
+        note(bound.err().map(|error| error.to_string()));
     }
     note(own.err().map(|error| error.to_string()));
     note(config.etcd.check().err().map(|error| error.to_string()));
@@ -236,6 +257,8 @@ async fn start(
     let revocations = open_revocations(config, &credentials)?;
     let store = Store::open(config.data_dir.join("state.redb"))?;
     let listener = listen(config.listen).await?;
+    let callers = callers_of_lb_agent(config, &credentials).await?;
+    let own = own_configuration(config)?;
     let (proxy, inspector) = haproxy(config).await?;
     let addresses = Addresses::new(config.addresses.clone());
     let known = addresses.at_start().await;
@@ -268,6 +291,7 @@ async fn start(
         is_witness: config.witness,
         endpoints: EndpointsKeeper::new(cluster.clone()),
         overrides: OverridesKeeper::new(cluster.clone()),
+        own,
         board: Board::default(),
         dns: DnsBoard::default(),
         fitness: Fitness::default(),
@@ -299,8 +323,12 @@ async fn start(
     let gate = Gate::new(Arc::clone(&credentials), Arc::new(fleet.audit.clone()));
     let questions = AgentQuestions {
         fleet: fleet.clone(),
-        credentials,
+        credentials: Arc::clone(&credentials),
     };
+    let lb_limits = (config.limits.connections.clone(), limits.requests.clone());
+    let asked = questions.clone();
+    let callers = lb_agent::serve(callers, asked, gate.clone(), lb_limits, stop.clone());
+    tasks.spawn_fallible("listener for callers of lb-agent", callers);
     let server = serve(
         incoming,
         gate,
@@ -343,7 +371,7 @@ fn data_plane(config: &Config, fleet: &mut AgentFleet, proxy: Proxy) -> DataPlan
     );
     let pace = ReloadPace::new(config.haproxy.reload_min_interval.duration());
     let (cluster, reloads) = (fleet.cluster.clone(), fleet.reloads.clone());
-    let data_plane = DataPlaneLoop::new(proxy, cluster, composer, pace, reloads);
+    let data_plane = DataPlaneLoop::new(proxy, cluster, composer, fleet.own.clone(), pace, reloads);
     fleet.last_seen = data_plane.last_seen();
     data_plane
 }
@@ -398,6 +426,33 @@ fn spawn_leaders_work(
     let fitness = FitnessLoop::new(cluster.clone(), &fleet.fitness, machine);
     let fitness = reconcile::run(fitness, fitness::PACE, stop.clone());
     tasks.spawn("fitness", fitness);
+}
+
+/// The listener for callers of lb-agent, if the agent's file has one.
+async fn callers_of_lb_agent(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<Option<(LbAgentConfig, TcpListener)>, AgentError> {
+    let Some(lb_agent) = &config.lb_agent else {
+        return Ok(None);
+    };
+    let (unreadable, uncounted) = lb_agent::problems(&lb_agent.keys, credentials);
+    if !unreadable.is_empty() {
+        return Err(AgentError::LbAgent(unreadable.join("; ")));
+    }
+    for problem in uncounted {
+        tracing::warn!(problem, "a certificate of lb_agent does not count");
+    }
+    let listener = listen(lb_agent.listen).await?;
+    Ok(Some((lb_agent.clone(), listener)))
+}
+
+fn own_configuration(config: &Config) -> Result<OwnKeeper, AgentError> {
+    let path = config.data_dir.join("own-configuration.json");
+    OwnKeeper::open(path.clone()).map_err(|source| AgentError::OwnConfiguration {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 fn open_revocations(

@@ -98,6 +98,7 @@ const ADMIN_METHODS: Methods = &[
     ("ReleaseDns", ADMIN),
     ("ForgetNode", ADMIN),
     ("LeaveFleet", OPERATOR),
+    ("FollowFleet", OPERATOR),
     ("DismissConflict", ADMIN),
     ("AcceptLeave", OPERATOR),
     ("PublishFound", Needed::Node),
@@ -129,6 +130,22 @@ const PEER_METHODS: Methods = &[
 const HEALTH_METHODS: Methods = &[("Check", Needed::Anyone), ("Watch", Needed::Anyone)];
 
 const REFLECTION_METHODS: Methods = &[("ServerReflectionInfo", Needed::Anyone)];
+
+/// What callers of lb-agent ask for ([`crate::lb_agent`]): to change what the whole fleet serves, as `ApplySpec` does.
+pub const RELOAD_FLEET: Method = Method {
+    name: "POST /reloadHaproxy",
+    needed: ADMIN,
+};
+/// To change what this node serves. A node may itself, which is what somebody on its machine is taken for.
+pub const RELOAD_NODE: Method = Method {
+    name: "POST /reloadHaproxy",
+    needed: Needed::NodeOr(Role::Admin),
+};
+/// To see the states of servers.
+pub const GET_BACKENDS: Method = Method {
+    name: "/getBackends",
+    needed: Needed::NodeOr(Role::Viewer),
+};
 
 /// A method in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

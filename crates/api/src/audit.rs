@@ -1,5 +1,7 @@
 //! What goes into the audit log: who tried what, from where, and how it ended.
 
+use std::net::SocketAddr;
+
 use hafleet_identity::Caller;
 use http::HeaderMap;
 use tonic::{Code, Status};
@@ -66,6 +68,18 @@ impl Attempt {
                 .unwrap_or_default(),
             // A path is the caller's to choose.
             method: method.chars().take(120).collect(),
+            subject: String::new(),
+            revision: String::new(),
+        }
+    }
+
+    /// Somebody at `remote`, of whom no more is known, calls `path`.
+    pub(crate) fn of_stranger(remote: SocketAddr, path: &str) -> Self {
+        Self {
+            caller: "nobody known".to_owned(),
+            address: remote.to_string(),
+            via: String::new(),
+            method: path.chars().take(120).collect(),
             subject: String::new(),
             revision: String::new(),
         }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use hafleet_model::overrides::{Provenance, Removal};
-use hafleet_model::report::{ApplyState, CertificateState, Change, DataPlane, DataPlaneHealth};
+use hafleet_model::report::{
+    ApplyState, CertificateState, Change, DataPlane, DataPlaneHealth, OwnConfiguration,
+};
 use hafleet_model::spec::{Finding, NodeAddress};
 use hafleet_model::{DocumentKind, Header, NodeId, Stamp};
 use pbjson_types::{Duration, Timestamp};
@@ -166,6 +168,18 @@ fn node_status(node: NodeStatus, leader: Option<&NodeId>) -> v1::NodeStatus {
             .map(|instance| instance.to_string())
             .unwrap_or_default(),
         settling: report.is_settling,
+        own_configuration: report.own_configuration.map(Into::into),
+    }
+}
+
+impl From<OwnConfiguration> for v1::OwnConfiguration {
+    fn from(own: OwnConfiguration) -> Self {
+        Self {
+            author: own.author,
+            comment: own.comment,
+            since: Some(timestamp(own.since_ms)),
+            error: own.error.unwrap_or_default(),
+        }
     }
 }
 

@@ -80,6 +80,16 @@ pub enum Failure {
         "node {0} is live, and only the dead are forgotten: `hafleet node leave {0}` has it leave, or stop its agent first"
     )]
     NodeLive(NodeId),
+    /// The node does not run what the fleet runs.
+    #[error(
+        "node {node}: {own}; `hafleet node follow-fleet {node}` has it run the fleet's spec again"
+    )]
+    HasOwnConfiguration {
+        /// Which node.
+        node: NodeId,
+        /// Whose configuration it is, in words.
+        own: String,
+    },
     /// Nobody would be left.
     #[error(
         "no other live node would be left to go on with: stop the agent of {0} in place of having it leave"
@@ -123,6 +133,23 @@ pub enum Failure {
     /// The agent itself failed; its log has more.
     #[error("{0}")]
     Internal(String),
+}
+
+impl Failure {
+    /// Whether another write came first, here or at the agent that answered.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict { .. } => true,
+            Self::Answered(status) => has_reason(status, reason::REVISION_CONFLICT),
+            _ => false,
+        }
+    }
+}
+
+fn has_reason(status: &Status, reason: &str) -> bool {
+    status
+        .get_details_error_info()
+        .is_some_and(|info| info.reason == reason)
 }
 
 fn words(revision: Option<Revision>) -> String {
@@ -179,7 +206,7 @@ impl From<Failure> for Status {
             | Failure::UnknownCertificate(_)
             | Failure::UnknownToken(_)
             | Failure::UnknownRevocations(_) => Code::NotFound,
-            Failure::NoIssuer(_) => Code::FailedPrecondition,
+            Failure::NoIssuer(_) | Failure::HasOwnConfiguration { .. } => Code::FailedPrecondition,
             Failure::CertificateInUse { .. } => {
                 let metadata = HashMap::<String, String>::new();
                 details.set_error_info(reason::CERTIFICATE_IN_USE, DOMAIN, metadata);
@@ -242,9 +269,7 @@ fn positioned(finding: &Finding) -> String {
 
 /// Whether `status` says that nobody leads, so that nothing was written and the call may be made again.
 pub fn is_no_leader(status: &Status) -> bool {
-    status
-        .get_details_error_info()
-        .is_some_and(|info| info.reason == reason::NO_LEADER)
+    has_reason(status, reason::NO_LEADER)
 }
 
 /// The findings in a refusal of a spec, as the client got it; empty for any other status.

@@ -84,6 +84,10 @@ pub trait Fleet: Send + Sync + 'static {
     /// Has a node leave the fleet; its agent ends after that.
     async fn leave(&self, leave: Leave) -> Result<v1::WriteOverrideResponse, Failure>;
 
+    /// Has a node, this one if none is named, run the fleet's spec again in place of a configuration of its own. In the form
+    /// of the wire, since what another node answers is passed on as it came.
+    async fn follow_fleet(&self, node: Option<NodeId>) -> Result<v1::FollowFleetResponse, Failure>;
+
     /// How the names in DNS stand, as the leader sees them. In the form of the wire, and forwarded, as for
     /// [`Fleet::sources`].
     async fn dns(&self, is_forwarded: bool) -> Result<v1::ListDnsResponse, Failure>;

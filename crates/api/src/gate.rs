@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tower::{Layer, Service};
 
+use crate::Failure;
 use crate::access::{self, Method};
 use crate::audit::{Attempt, Outcome, Recorder};
 use crate::vouching::{self, CALLER_ADDRESS, ON_BEHALF_OF_BIN};
@@ -73,6 +74,51 @@ impl Gate {
         })
     }
 
+    /// Whose word the gate takes.
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
+    }
+
+    /// Lets `caller`, who did not come over gRPC, through to `method`, or says why not.
+    pub(crate) fn admit_to(&self, caller: &Caller, method: Method) -> Result<(), Failure> {
+        access::allow(caller, method).inspect_err(|failure| {
+            let denied = Outcome::Denied(failure.to_string());
+            let attempt = Attempt::new(caller, method.name);
+            self.recorder.record(attempt.ended(denied));
+        })
+    }
+
+    /// Does `work` for `caller`, who was let through to `method`, in their name, and notes how it ended.
+    pub(crate) async fn note<T>(
+        &self,
+        caller: Caller,
+        method: Method,
+        note: &Note,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut attempt = Attempt::new(&caller, method.name);
+        let done = vouching::for_caller(caller, work).await;
+        if method.needed.is_audited() {
+            let noted = note.noted().clone();
+            attempt.subject = noted.subject;
+            attempt.revision = noted.revision;
+            let outcome = match &done {
+                Ok(_) => Outcome::Done,
+                Err(failure @ Failure::Denied { .. }) => Outcome::Denied(failure.to_string()),
+                Err(failure) => Outcome::Failed(failure.to_string()),
+            };
+            self.recorder.record(attempt.ended(outcome));
+        }
+        done
+    }
+
+    /// Notes that somebody at `remote` was turned away, of whom no more is known.
+    pub(crate) fn turned_away(&self, remote: SocketAddr, path: &str, why: &str) {
+        let attempt = Attempt::of_stranger(remote, path);
+        self.recorder
+            .record(attempt.ended(Outcome::Denied(why.to_owned())));
+    }
+
     fn admit(&self, path: &str, caller: &Caller) -> Result<Method, Status> {
         let method = access::method(path)
             .ok_or_else(|| Status::unimplemented(format!("this agent has no method {path}")))?;
@@ -123,6 +169,13 @@ impl Note {
     pub(crate) fn made(&self, revision: Option<&crate::v1::RevisionInfo>) {
         if let Some(info) = revision {
             self.noted().revision.clone_from(&info.revision);
+        }
+    }
+
+    /// The same.
+    pub(crate) fn made_revision(&self, revision: Option<hafleet_model::Revision>) {
+        if let Some(revision) = revision {
+            self.noted().revision = revision.to_string();
         }
     }
 

@@ -14,6 +14,7 @@
 //! - [`access`]: who may call what.
 //! - [`gate`]: where that is decided, before all services.
 //! - [`vouching`]: calls that one agent hands on to another.
+//! - [`lb_agent`]: the HTTP listener for callers of an older program.
 //! - [`join`]: what a new node says to an issuer.
 //! - [`audit`]: what goes into the audit log.
 //! - [`failure`]: errors and their canonical codes, and how a client reads them back.
@@ -26,6 +27,7 @@ pub mod failure;
 pub mod fleet;
 pub mod gate;
 pub mod join;
+pub mod lb_agent;
 pub mod overrides;
 pub mod query;
 pub mod service;

@@ -578,6 +578,17 @@ impl Admin for AdminService {
         Ok(Response::new(left))
     }
 
+    async fn follow_fleet(
+        &self,
+        request: Request<v1::FollowFleetRequest>,
+    ) -> Result<Response<v1::FollowFleetResponse>, Status> {
+        let note = note(&request);
+        let node = optional("node_id", &request.get_ref().node_id)?;
+        let followed = self.fleet.follow_fleet(node).await?;
+        note.about(followed.node_id.as_str());
+        Ok(Response::new(followed))
+    }
+
     async fn dismiss_conflict(
         &self,
         request: Request<v1::DismissConflictRequest>,

@@ -257,6 +257,11 @@ pub(crate) enum NodeCommand {
     Leave(LeaveArgs),
     /// Go on without a dead node that will not return, so that it does not count for a majority
     Forget(ForgetArgs),
+    /// Have a node that runs a configuration of its own run the fleet's spec again
+    FollowFleet {
+        /// Which node; the one that answers if absent
+        node: Option<NodeId>,
+    },
     /// Take a drain back
     Undrain {
         /// Which node

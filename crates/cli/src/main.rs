@@ -95,6 +95,9 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
             };
             commands::node_drain::drain(&drain, target, printer).await
         }
+        Command::Node(NodeCommand::FollowFleet { node }) => {
+            commands::node::follow_fleet(node, target, printer).await
+        }
         Command::Node(NodeCommand::Leave(args)) => {
             commands::leave::leave(&args, target, printer).await
         }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use hafleet_model::report::{ApplyState, CertificateState, DataPlane, EndpointsState, NodeReport};
+use hafleet_model::report::{
+    ApplyState, CertificateState, DataPlane, EndpointsState, NodeReport, OwnConfiguration,
+};
 use hafleet_model::{Digest, DocumentKind, NodeId, Stamp, Term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +32,7 @@ const UNFIT: &str = "unfit";
 const SETTLING: &str = "settling";
 const CLAIM: &str = "claim";
 const APPLY: &str = "apply";
+const OWN_CONFIGURATION: &str = "own_configuration";
 const ENDPOINTS: &str = "endpoints";
 const DATA_PLANE: &str = "data_plane";
 const CERTIFICATE: &str = "certificate";
@@ -89,6 +92,7 @@ pub fn blank_report(id: NodeId, generation: u64, address: SocketAddr) -> NodeRep
         claim: None,
         held: BTreeMap::new(),
         apply: ApplyState::default(),
+        own_configuration: None,
         endpoints: EndpointsState::default(),
         data_plane: DataPlane::default(),
         certificate: None,
@@ -112,6 +116,10 @@ pub(crate) fn to_gossip(facts: &Facts) -> BTreeMap<String, String> {
         ),
         (REVOCATIONS.to_owned(), json(&report.revocations)),
         (APPLY.to_owned(), json(&cut_apply(&report.apply))),
+        (
+            OWN_CONFIGURATION.to_owned(),
+            json(&report.own_configuration.as_ref().map(cut_own)),
+        ),
         (
             ENDPOINTS.to_owned(),
             json(&cut_endpoints(&report.endpoints)),
@@ -176,6 +184,7 @@ pub(crate) fn from_gossip<'a>(
             UNFIT => report.unfit = present(value).map(|value| text(key, value)).transpose()?,
             CLAIM => report.claim = present(value).map(term).transpose()?,
             APPLY => report.apply = from_json(key, value)?,
+            OWN_CONFIGURATION => report.own_configuration = from_json(key, value)?,
             ENDPOINTS => report.endpoints = from_json(key, value)?,
             DATA_PLANE => report.data_plane = from_json(key, value)?,
             CERTIFICATE => report.certificate = from_json(key, value)?,
@@ -291,11 +300,15 @@ fn json(value: &impl Serialize) -> String {
 
 /// Cuts a text, at a boundary of characters, so that it stays short even when every character is escaped.
 pub(crate) fn cut(text: &str) -> String {
+    cut_to(text, MAX_TEXT_LEN)
+}
+
+fn cut_to(text: &str, limit: usize) -> String {
     let mut end = 0;
     let mut written = 0;
     for (start, character) in text.char_indices() {
         written += character.escape_default().count().max(character.len_utf8());
-        if written > MAX_TEXT_LEN {
+        if written > limit {
             break;
         }
         end = start + character.len_utf8();
@@ -315,6 +328,16 @@ fn cut_apply(apply: &ApplyState) -> ApplyState {
             running: *running,
         },
         other => other.clone(),
+    }
+}
+
+/// Three texts share the room of a value.
+fn cut_own(own: &OwnConfiguration) -> OwnConfiguration {
+    OwnConfiguration {
+        author: cut_to(&own.author, MAX_TEXT_LEN / 4),
+        comment: cut_to(&own.comment, MAX_TEXT_LEN / 4),
+        since_ms: own.since_ms,
+        error: own.error.as_deref().map(cut),
     }
 }
 
@@ -395,6 +418,12 @@ mod tests {
                 revision,
                 change: Change::Reload,
             },
+            own_configuration: Some(OwnConfiguration {
+                author: "ada (admin)".into(),
+                comment: "POST /reloadHaproxy".into(),
+                since_ms: 5,
+                error: Some("a port is taken".into()),
+            }),
             endpoints: EndpointsState {
                 applied: Some(revision),
                 error: Some("a service has no port".into()),
@@ -438,6 +467,12 @@ mod tests {
         facts.report.unfit = Some("\"\\\u{1}ü".repeat(4000));
         facts.report.data_plane.handover = "\u{1}".repeat(4000);
         facts.report.endpoints.error = Some("\u{1}".repeat(4000));
+        facts.report.own_configuration = Some(OwnConfiguration {
+            author: "\u{1}".repeat(4000),
+            comment: "\u{1}".repeat(4000),
+            since_ms: i64::MIN,
+            error: Some("\u{1}".repeat(4000)),
+        });
         facts.report.apply = ApplyState::Failed {
             revision: Revision::new(Term(1), 1),
             error: "\u{7f}\n".repeat(9000),
@@ -472,7 +507,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|sealing_key|claim|apply|endpoints|data_plane|certificate|revocations|join|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
+        fn no_input_panics(values in prop::collection::btree_map("(data_address|addresses|weight|zone|witness|instance|settling|sealing_key|claim|apply|own_configuration|endpoints|data_plane|certificate|revocations|join|held.spec|lost.spec|left)", "\\PC*|[0-9]{0,30}", 0..8)) {
             let _ = read(&values);
         }
     }

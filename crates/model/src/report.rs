@@ -54,6 +54,9 @@ pub struct NodeReport {
     pub held: BTreeMap<DocumentKind, Stamp>,
     /// What it last tried to bring its HAProxy to, and how that went.
     pub apply: ApplyState,
+    /// The configuration that it runs in place of the fleet's, if it was told to. It has applied no spec then.
+    #[serde(default)]
+    pub own_configuration: Option<OwnConfiguration>,
     /// How far it is with what discovery found.
     pub endpoints: EndpointsState,
     /// Its HAProxy.
@@ -67,6 +70,19 @@ pub struct NodeReport {
     /// Where it takes requests of new nodes, if it does.
     #[serde(default)]
     pub join_address: Option<SocketAddr>,
+}
+
+/// A configuration that one node alone has, in place of the fleet's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnConfiguration {
+    /// Who gave it to the node.
+    pub author: String,
+    /// How it came, such as from which address; may be empty.
+    pub comment: String,
+    /// When, in milliseconds since 1970 by the node's clock.
+    pub since_ms: i64,
+    /// Why HAProxy does not run it; none when it does, or is about to.
+    pub error: Option<String>,
 }
 
 /// The certificate that an agent shows to others.

@@ -45,6 +45,12 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// That of no document: what a node runs which has a configuration of its own.
+    pub const OWN: Self = Self {
+        term: Term(0),
+        sequence: 0,
+    };
+
     /// The revision of `sequence` in `term`.
     pub fn new(term: Term, sequence: u64) -> Self {
         Self { term, sequence }

@@ -34,6 +34,7 @@ fn member(name: &str, is_live: bool, is_counted: bool) -> Member {
         join_address: None,
         held: BTreeMap::new(),
         apply: Default::default(),
+        own_configuration: None,
         endpoints: Default::default(),
         data_plane: Default::default(),
     };

@@ -67,8 +67,9 @@ impl Seen {
         let report = &member.report;
         // An agent that was just started has applied nothing yet, beside an HAProxy that has. One that holds a spec is
         // judged by whether HAProxy serves.
-        let has_spec =
-            report.apply != ApplyState::Waiting || report.held.contains_key(&DocumentKind::Spec);
+        let has_spec = report.apply != ApplyState::Waiting
+            || report.held.contains_key(&DocumentKind::Spec)
+            || report.own_configuration.is_some();
         Self {
             data_address: report.data_address,
             evidence: NodeEvidence {

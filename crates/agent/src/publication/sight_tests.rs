@@ -27,6 +27,7 @@ fn member(id: &str, liveness: Liveness) -> Member {
             revision: hafleet_model::Revision::new(Term(1), 1),
             change: hafleet_model::report::Change::Reload,
         },
+        own_configuration: None,
         endpoints: Default::default(),
         data_plane: DataPlane {
             health: DataPlaneHealth::Up,
@@ -119,4 +120,23 @@ fn what_operators_drained_is_drained() {
         service::Standing::Draining
     );
     assert_eq!(sight.term, Some(Term(3)));
+}
+
+#[test]
+fn a_node_with_a_configuration_of_its_own_needs_no_spec() {
+    let mut own = member("lb2", Liveness::Live);
+    own.report.apply = ApplyState::Waiting;
+    let without = standing(&sight(vec![own.clone()]), "lb2", Probe::Answers);
+    assert_eq!(
+        without,
+        service::Standing::Out("it has applied no spec yet")
+    );
+    own.report.own_configuration = Some(hafleet_model::report::OwnConfiguration {
+        author: "node lb2".into(),
+        comment: String::new(),
+        since_ms: 1,
+        error: None,
+    });
+    let with = standing(&sight(vec![own]), "lb2", Probe::Answers);
+    assert_eq!(with, service::Standing::InService);
 }

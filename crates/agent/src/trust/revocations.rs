@@ -123,7 +123,7 @@ impl RevocationKeeper {
 }
 
 /// Writes a file whole or not at all, synced.
-pub(super) fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(path);
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;

@@ -63,6 +63,7 @@ impl Scene {
                 join_address: None,
                 held: BTreeMap::new(),
                 apply: ApplyState::default(),
+                own_configuration: None,
                 endpoints: EndpointsState::default(),
                 data_plane: DataPlane::default(),
             },

@@ -112,6 +112,8 @@ fn for_people(written: &v1::WriteSpecResponse) -> String {
 /// How the nodes stand to a revision.
 struct Tally {
     running: usize,
+    /// They have a configuration of their own.
+    apart: Vec<String>,
     waiting: Vec<String>,
     refused: Vec<String>,
 }
@@ -121,6 +123,7 @@ impl Tally {
     fn of(status: &v1::FleetStatus, revision: Revision) -> Self {
         let mut tally = Self {
             running: 0,
+            apart: Vec::new(),
             waiting: Vec::new(),
             refused: Vec::new(),
         };
@@ -129,6 +132,10 @@ impl Tally {
             .iter()
             .filter(|node| node.liveness() == node_status::Liveness::Live && !node.witness)
         {
+            if node.own_configuration.is_some() {
+                tally.apart.push(node.id.clone());
+                continue;
+            }
             let apply = node.apply.clone().unwrap_or_default();
             let has_reached = |text: &str| {
                 text.parse::<Revision>()
@@ -178,6 +185,12 @@ async fn wait(mut client: Client, revision: Revision, limit: Duration) -> Result
 fn verdict(progress: Progress, tally: &Tally, revision: Revision) -> Result<(), Failure> {
     if tally.refused.is_empty() {
         progress.end(&format!("{revision} runs on {} nodes", tally.running));
+        if !tally.apart.is_empty() {
+            print::note(&format!(
+                "{} run configurations of their own, whatever the fleet's spec is; see `hafleet nodes`",
+                tally.apart.join(", ")
+            ));
+        }
         return Ok(());
     }
     drop(progress);

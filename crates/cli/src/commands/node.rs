@@ -1,10 +1,10 @@
 //! `hafleet node`: one load balancer in full.
 
 use hafleet_api::v1;
-use hafleet_model::NodeId;
+use hafleet_model::{NodeId, Revision};
 
 use super::spec::time_words;
-use super::status::node_table;
+use super::status::{node_table, own_words};
 use crate::args::Target;
 use crate::client::{Client, answer};
 use crate::failure::Failure;
@@ -21,6 +21,26 @@ pub(crate) async fn show(
     let request = client.request(v1::GetNodeRequest { node_id });
     let detail = answer(client.admin.get_node(request).await)?;
     printer.answer(&detail, for_people)
+}
+
+/// Has a node run the fleet's spec again.
+pub(crate) async fn follow_fleet(
+    node: Option<NodeId>,
+    target: &Target,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let mut client = Client::connect(target).await?;
+    let node_id = node.map(|node| node.to_string()).unwrap_or_default();
+    let request = client.request(v1::FollowFleetRequest { node_id });
+    let followed = answer(client.admin.follow_fleet(request).await)?;
+    printer.answer(&followed, |followed| match &followed.given_up {
+        Some(own) => format!(
+            "{} follows the fleet again; it had {}",
+            followed.node_id,
+            own_words(own)
+        ),
+        None => format!("{} follows the fleet already", followed.node_id),
+    })
 }
 
 fn for_people(detail: &v1::NodeDetail) -> String {
@@ -70,6 +90,12 @@ fn for_people(detail: &v1::NodeDetail) -> String {
     parts.join("\n\n")
 }
 
+/// What a process was started for.
+fn revision_words(revision: &str) -> &str {
+    let is_own = revision.parse() == Ok(Revision::OWN);
+    if is_own { "its own" } else { revision }
+}
+
 fn old_row(old: &v1::OldProcess) -> Vec<(String, Tone)> {
     let age = old.age.unwrap_or_default();
     vec![
@@ -89,7 +115,7 @@ fn reload_row(reload: &v1::Reload) -> Vec<(String, Tone)> {
     vec![
         plain(reload.id.to_string()),
         plain(time_words(reload.at.as_ref())),
-        plain(&reload.revision),
+        plain(revision_words(&reload.revision)),
         plain(format!("{took_ms} ms")),
         outcome,
         plain(&reload.reason),

@@ -188,13 +188,37 @@ pub(crate) fn node_table(nodes: &[v1::NodeStatus]) -> String {
         unfit.map(|node| format!("{}: leads only where no other can: {}", node.id, node.unfit));
     let certificates = nodes.iter().filter_map(certificate_trouble);
     let troubles = nodes.iter().filter_map(trouble).chain(certificates);
-    let troubles = troubles.chain(unfit).chain(drained);
+    let own = nodes.iter().filter_map(|node| {
+        let own = node.own_configuration.as_ref()?;
+        let (id, words) = (&node.id, own_words(own));
+        let trouble = match own.error.as_str() {
+            "" => String::new(),
+            error => format!("; HAProxy does not run it: {error}"),
+        };
+        Some(format!(
+            "{id}: runs {words}{trouble}; `hafleet node follow-fleet {id}` has it run the fleet's spec"
+        ))
+    });
+    let troubles = troubles.chain(unfit).chain(own).chain(drained);
     let troubles = troubles.collect::<Vec<_>>().join("\n");
     if troubles.is_empty() {
         table
     } else {
         format!("{table}\n\n{troubles}")
     }
+}
+
+/// What a node has in place of the fleet's spec.
+pub(crate) fn own_words(own: &v1::OwnConfiguration) -> String {
+    let comment = match own.comment.as_str() {
+        "" => String::new(),
+        comment => format!(" ({comment})"),
+    };
+    let since = time_words(own.since.as_ref());
+    format!(
+        "a configuration of its own, set by {} at {since}{comment}",
+        own.author
+    )
 }
 
 fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
@@ -229,6 +253,7 @@ fn row(node: &v1::NodeStatus) -> Vec<(String, Tone)> {
         apply_status::State::Applied => (apply.revision.clone(), Tone::Good),
         apply_status::State::Applying => (format!("{} under way", apply.revision), Tone::Warning),
         apply_status::State::Failed => (format!("{} refused", apply.revision), Tone::Bad),
+        _ if node.own_configuration.is_some() => ("its own".to_owned(), Tone::Warning),
         _ => ("-".to_owned(), Tone::Plain),
     };
     let health = if node.witness {

@@ -13,6 +13,7 @@ mod publication;
 mod source;
 mod time;
 mod validate;
+mod whole;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub use source::{
     EtcdSource, FileSource, Resolver, ResolverError, ServicesSource, Source, Standby,
 };
 pub use time::{TimeSpan, TimeSpanError};
+pub use whole::of_haproxy_cfg;
 
 /// Everything that people tell a fleet about the traffic it serves.
 ///
