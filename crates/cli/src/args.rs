@@ -17,6 +17,7 @@ use crate::commands::pki::args::PkiCommand;
 use crate::commands::questions::args::{CheckArgs, QueryArgs, WaitArgs};
 use crate::commands::roll::args::RollArgs;
 use crate::commands::server_args::{LastingArgs, OverrideArgs, ServerCommand};
+use crate::commands::top::args::TopArgs;
 use crate::commands::update::UpdateArgs;
 
 /// Run a fleet of HAProxy load balancers as one.
@@ -175,6 +176,8 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Wait until an expression over all load balancers is true
     Wait(WaitArgs),
+    /// Watch nodes, backends and servers live on the terminal; drain and ready them there
+    Top(TopArgs),
     /// Run a command for each server of a backend, some at a time: drained before, ready after, and stopped at the first
     /// failure
     Roll(RollArgs),

@@ -126,6 +126,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<(), Failure> {
         Command::Sources(args) => commands::sources::run(args.command, target, printer).await,
         Command::Dns(args) => commands::dns::run(args.command, target, printer).await,
         Command::Audit(args) => commands::audit::run(&args, target, printer).await,
+        Command::Top(args) => Box::pin(commands::top::run(&args, target, printer)).await,
         Command::Roll(args) => Box::pin(commands::roll::run(&args, target, printer)).await,
         Command::Render(args) => commands::check::render(&args, target, printer).await,
         Command::Update(args) => {

@@ -25,6 +25,7 @@ pub(crate) mod server_args;
 pub(crate) mod sources;
 pub(crate) mod spec;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod update;
 
 use std::io::Read as _;
