@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hafleet_tests::certificate::Certificate;
 use hafleet_tests::client::Client;
 use hafleet_tests::scratch::Scratch;
 use hafleet_tests::{Finished, Namespace, can_make_namespaces, wait_for};
@@ -27,15 +28,18 @@ impl Plain {
     fn start() -> Self {
         let (namespace, scratch) = (Namespace::new("plain"), Scratch::new());
         let socket = scratch.path().join("stats.sock");
+        let certificate = Certificate::make(scratch.directory("tls"), "localhost", "ec:prime256v1");
+        let certificate = scratch.file("localhost.pem", &certificate.pem());
         let config = format!(
             "global\n  stats socket {} level user\n  stats socket ipv4@127.0.0.1:9999 level user\n\
              defaults\n  mode http\n  timeout client 5s\n  timeout server 5s\n  timeout connect 5s\n\
              frontend web\n  bind 127.0.0.1:8080\n  http-request return status 200\n\
-             frontend stats\n  bind 127.0.0.1:8404\n  stats enable\n  stats uri /stats\n  stats auth ada:pa55word\n\
+             frontend stats\n  bind 127.0.0.1:8404\n  bind 127.0.0.1:8443 ssl crt {}\n  stats enable\n  stats uri /stats\n  stats auth ada:pa55word\n\
              backend app\n  option httpchk\n  default-server check inter 100ms rise 1 fall 1\n\
              \x20 server s1 127.0.0.1:8080\n  server s2 127.0.0.1:8080\n  server s3 127.0.0.1:8080\n  server s4 127.0.0.1:1\n\
              backend empty\n",
-            socket.display()
+            socket.display(),
+            certificate.display()
         );
         let file = scratch.file("haproxy.cfg", &config);
         let mut command = Command::new("haproxy");
@@ -263,4 +267,28 @@ fn what_cannot_be_read_or_is_too_old_is_not_known() {
         .run(&["query", "lbs.all(lb, lb.server)", "--stats", gone])
         .expect_code(3);
     wrong.expect_complaint(&["column 16", "did you mean servers?"]);
+}
+
+#[test]
+fn pages_over_tls_are_read_when_their_authority_is_named() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let plain = Plain::start();
+    let page = "https://ada:pa55word@localhost:8443/stats";
+    let authority = plain.scratch.path().join("tls").join("chain.pem");
+    let authority = authority.display().to_string();
+    let ask = |page: &str, more: &[&str]| {
+        plain.run(&[&["check", "up", "app", "--stats", page], more].concat())
+    };
+    let found = ask(page, &["--stats-ca", &authority]).expect_code(1);
+    assert!(found.stdout.contains("s4 DOWN"), "{found}");
+    // Without the authority, or under another name, nothing is believed and no password is sent.
+    let found = ask(page, &[]).expect_code(3);
+    assert!(found.stdout.contains("no TLS with it"), "{found}");
+    let other = page.replace("localhost", "127.0.0.1");
+    let found = ask(&other, &["--stats-ca", &authority]).expect_code(3);
+    assert!(found.stdout.contains("no TLS with it"), "{found}");
+    let found = ask(page, &["--stats-ca", "/nonexistent/ca.pem"]).expect_code(3);
+    assert!(found.stdout.contains("/nonexistent/ca.pem"), "{found}");
 }
