@@ -29,7 +29,7 @@ use hafleet_cluster::{
 use hafleet_haproxy::Inspector;
 use hafleet_identity::Caller;
 use hafleet_model::overrides::Provenance;
-use hafleet_model::report::Change;
+use hafleet_model::report::{Change, NodeReport};
 use hafleet_model::secrets::CertificateName;
 use hafleet_model::spec::Finding;
 use hafleet_model::{Document, DocumentKind, FleetName, Header, NodeId, Revision, diff};
@@ -100,7 +100,7 @@ impl AgentFleet {
         };
         let drained = self.overrides.holding();
         let node = |member: &hafleet_cluster::Member| NodeStatus {
-            report: member.report.clone(),
+            report: NodeReport::clone(&member.report),
             dead: dead_reason(member),
             drained: drained
                 .nodes

@@ -38,6 +38,9 @@ use crate::write::Writer;
 
 /// When gossip takes silence for death (the phi of its failure detector).
 const PHI: f64 = 8.0;
+/// Over how many of a node's last heartbeats the failure detector takes the mean. Each node keeps 8 bytes for each of every
+/// other's, so that thousands would be megabytes in a large fleet.
+const SAMPLES: usize = 100;
 /// How long gossip keeps the dead: long enough for all to hear of it, and short enough that an agent that crashes
 /// and restarts every few seconds does not fill everyone's digests with its past generations.
 const GOSSIP_GRACE: Duration = Duration::from_secs(300);
@@ -316,10 +319,12 @@ fn chitchat_config(config: &ClusterConfig, generation: u64) -> ChitchatConfig {
             initial_interval: interval,
             max_interval: interval * 10,
             dead_node_grace_period: GOSSIP_GRACE,
+            sampling_window_size: SAMPLES,
             ..FailureDetectorConfig::default()
         },
         marked_for_deletion_grace_period: GOSSIP_GRACE * 12,
         catchup_callback: None,
-        extra_liveness_predicate: None,
+        // For its watchers alone, for whom it would copy all that all nodes say at each change. There are none.
+        extra_liveness_predicate: Some(Box::new(|_| false)),
     }
 }

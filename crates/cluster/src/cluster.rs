@@ -177,18 +177,16 @@ impl Cluster {
     /// whether it claims to lead are the cluster's own to say; changes to those are ignored.
     pub fn report(&self, change: impl FnOnce(&mut NodeReport)) {
         self.shared.own.change(|facts| {
-            let before = facts.report.clone();
-            change(&mut facts.report);
-            facts.report = NodeReport {
-                id: before.id,
-                generation: before.generation,
-                address: before.address,
-                claim: before.claim,
-                held: before.held,
-                is_witness: before.is_witness,
-                is_settling: before.is_settling,
-                ..facts.report.clone()
-            };
+            let before = Arc::clone(&facts.report);
+            let report = Arc::make_mut(&mut facts.report);
+            change(report);
+            report.id = before.id.clone();
+            report.generation = before.generation;
+            report.address = before.address;
+            report.claim = before.claim;
+            report.held = before.held.clone();
+            report.is_witness = before.is_witness;
+            report.is_settling = before.is_settling;
         });
     }
 
@@ -353,7 +351,7 @@ impl Cluster {
     pub async fn shutdown(&self) {
         self.shared.own.change(|facts| {
             facts.has_left = true;
-            facts.report.claim = None;
+            Arc::make_mut(&mut facts.report).claim = None;
         });
         // The farewell is one push of gossip. There is no answer to it, so it gets a fixed time and no more.
         tokio::time::sleep(FAREWELL).await;

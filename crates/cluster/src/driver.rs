@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use chitchat::ChitchatHandle;
 use hafleet_model::NodeId;
-use rand::seq::IteratorRandom as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -28,15 +27,13 @@ use crate::view::{LinkState, Member, View};
 /// Changes that come this close together are looked at once.
 const COALESCE: Duration = Duration::from_millis(2);
 /// And so much longer for each node, since a look costs more where there are more.
-const COALESCE_PER_NODE: Duration = Duration::from_micros(200);
+const COALESCE_PER_NODE: Duration = Duration::from_micros(100);
+/// Before a look at what gossip says there is at least so much rest for each node: what everybody says at once, such as after a
+/// write, is looked at together.
+const REST_PER_NODE: Duration = Duration::from_millis(2);
 
 /// For how long a node is named that has stopped answering: until everyone has had a look.
 const NEWS_OF_DEATH: Duration = Duration::from_secs(20);
-/// How many peers hear at once of a change that is not urgent, besides the leader.
-const FEW: usize = 2;
-/// How many peers that gossip does not know yet are gossiped with at each tick: each hears of the others from them.
-const INTRODUCTIONS: usize = 8;
-
 /// What wakes the driver.
 enum Event {
     /// Time has passed.
@@ -90,11 +87,13 @@ impl Driver {
                 Event::Tick => {
                     self.introduce().await;
                     if !self.is_look_due() {
+                        self.notice_stall();
                         continue;
                     }
                 }
                 Event::Gossiped if !self.has_news().await => continue,
-                Event::Changed | Event::Gossiped => self.coalesce().await,
+                Event::Changed => self.coalesce(Duration::ZERO).await,
+                Event::Gossiped => self.coalesce(REST_PER_NODE).await,
                 Event::Opened(address) => {
                     self.links.ensure(address);
                     self.links.hurry(address);
@@ -139,8 +138,15 @@ impl Driver {
                 .await
     }
 
-    /// Whether time alone is a reason to look. In a large fleet that costs more, and is done less often while somebody leads;
-    /// but often enough not to be taken for a stall.
+    /// That there is nothing to look at is no stall. Where a look is under way after all, it finds out by itself.
+    fn notice_stall(&mut self) {
+        self.listener.awake();
+        if let Ok(mut membership) = self.membership.try_lock() {
+            membership.notice_stall();
+        }
+    }
+
+    /// Whether time alone is a reason to look. In a large fleet that costs more, and is done less often while somebody leads.
     fn is_look_due(&self) -> bool {
         let view = self.view.borrow();
         view.members.len() <= FULL_MESH
@@ -148,21 +154,28 @@ impl Driver {
             || self.looked_at.elapsed() > self.gossip_interval * 5 / 8
     }
 
-    /// Waits for the changes that come with the one that was noticed.
-    async fn coalesce(&self) {
+    /// Waits for the changes that come with the one that was noticed, and until the last look is as long ago as `rest` for
+    /// each node.
+    async fn coalesce(&self, rest: Duration) {
         let members = u32::try_from(self.view.borrow().members.len()).unwrap_or(u32::MAX);
-        tokio::time::sleep(COALESCE + COALESCE_PER_NODE.saturating_mul(members)).await;
+        let rest = rest.saturating_mul(members).min(self.gossip_interval / 2);
+        let rest = rest.saturating_sub(self.looked_at.elapsed());
+        let coalesce = COALESCE + COALESCE_PER_NODE.saturating_mul(members);
+        tokio::time::sleep(coalesce.max(rest)).await;
     }
 
     async fn look_and_act(&mut self) {
         self.looked_at = Instant::now();
         let me = self.me.clone();
         let unanswered = self.links.unanswered(Instant::now());
-        let mut heard = self
+        let (rules, listener) = (&self.rules, &mut self.listener);
+        let heard = self
             .chitchat
-            .with_chitchat(|chitchat| self.listener.read(chitchat, &me, &unanswered))
+            .with_chitchat(|chitchat| {
+                rules.set_known(chitchat.node_states().keys());
+                listener.read(chitchat, &me, &unanswered)
+            })
             .await;
-        self.rules.set_known(std::mem::take(&mut heard.ids));
         let around = Surroundings {
             heard,
             links: self.links.statuses(),
@@ -189,7 +202,7 @@ impl Driver {
             }
             is_new
         });
-        self.publish(&looked.facts, &circle).await;
+        self.publish(&looked.facts).await;
     }
 
     /// Keeps up the connections that this node should have, and returns to whom.
@@ -254,7 +267,7 @@ impl Driver {
     }
 
     /// Tells gossip what changed about us, and everyone live at once.
-    async fn publish(&mut self, facts: &Facts, circle: &Circle) {
+    async fn publish(&mut self, facts: &Facts) {
         let values = facts::to_gossip(facts);
         if values == self.published {
             return;
@@ -272,20 +285,18 @@ impl Driver {
             .await;
         let is_urgent = facts::is_urgent(&self.published, &values);
         self.published = values;
-        self.push(is_urgent, circle);
+        self.push(is_urgent);
     }
 
     /// Gossips at once with everyone connected: or, of a change in a large fleet that can wait for gossip's own pace, with
-    /// the leader and a few, since everyone may have such a change at the same time.
-    fn push(&self, is_urgent: bool, circle: &Circle) {
+    /// the leader alone, since everyone may have such a change at the same time.
+    fn push(&self, is_urgent: bool) {
         let view = Arc::clone(&self.view.borrow());
         let live = view.live_peers().map(|peer| peer.report.address);
         let is_large = view.members.len() > FULL_MESH;
         let told: Vec<_> = if is_large && !is_urgent {
             let leader = view.leader().map(|(_, address)| address);
-            let few = live.filter(|address| circle.has(*address));
-            let few = few.sample(&mut rand::rng(), FEW);
-            leader.into_iter().chain(few).collect()
+            leader.into_iter().collect()
         } else {
             live.collect()
         };
@@ -301,12 +312,7 @@ impl Driver {
             addresses.collect::<HashSet<_>>()
         });
         let live = live.await;
-        let links = self.links.statuses().into_iter();
-        let unknown = links
-            .filter(|(address, link)| link.state == LinkState::Connected && !live.contains(address))
-            .map(|(address, _)| address);
-        let unknown = unknown.sample(&mut rand::rng(), INTRODUCTIONS);
-        for address in self.links.begin_pushes(unknown.into_iter()) {
+        for address in self.links.begin_introductions(&live) {
             self.gossip_to(address);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hafleet_model::report::{
     ApplyState, CertificateState, DataPlane, EndpointsState, NodeReport, OwnConfiguration,
@@ -52,7 +53,7 @@ pub(crate) const MAX_GONE: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its report.
-    pub report: NodeReport,
+    pub report: Arc<NodeReport>,
     /// It has said goodbye.
     pub has_left: bool,
     /// Of each kind of which it keeps conflicts: a digest over which they are.
@@ -206,7 +207,7 @@ pub(crate) fn from_gossip<'a>(
     }
     report.data_address = data_address.ok_or(FactsError::Missing { key: DATA_ADDRESS })?;
     Ok(Facts {
-        report,
+        report: Arc::new(report),
         has_left,
         lost,
         gone,
@@ -439,7 +440,7 @@ mod tests {
             ..blank_report(NodeId::new("lb1").unwrap(), 3, address())
         };
         Facts {
-            report,
+            report: Arc::new(report),
             has_left: true,
             lost: BTreeMap::from([(DocumentKind::Spec, Digest::of(b"lost"))]),
             gone: BTreeMap::from([
@@ -453,7 +454,7 @@ mod tests {
     fn facts_read_back_as_written() {
         assert_eq!(read(&to_gossip(&full())).unwrap(), full());
         let blank = Facts {
-            report: blank_report(NodeId::new("lb1").unwrap(), 3, address()),
+            report: Arc::new(blank_report(NodeId::new("lb1").unwrap(), 3, address())),
             has_left: false,
             lost: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -464,16 +465,17 @@ mod tests {
     #[test]
     fn every_value_stays_small() {
         let mut facts = full();
-        facts.report.unfit = Some("\"\\\u{1}ü".repeat(4000));
-        facts.report.data_plane.handover = "\u{1}".repeat(4000);
-        facts.report.endpoints.error = Some("\u{1}".repeat(4000));
-        facts.report.own_configuration = Some(OwnConfiguration {
+        let report = Arc::make_mut(&mut facts.report);
+        report.unfit = Some("\"\\\u{1}ü".repeat(4000));
+        report.data_plane.handover = "\u{1}".repeat(4000);
+        report.endpoints.error = Some("\u{1}".repeat(4000));
+        report.own_configuration = Some(OwnConfiguration {
             author: "\u{1}".repeat(4000),
             comment: "\u{1}".repeat(4000),
             since_ms: i64::MIN,
             error: Some("\u{1}".repeat(4000)),
         });
-        facts.report.apply = ApplyState::Failed {
+        report.apply = ApplyState::Failed {
             revision: Revision::new(Term(1), 1),
             error: "\u{7f}\n".repeat(9000),
             running: None,

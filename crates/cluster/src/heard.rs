@@ -37,6 +37,11 @@ impl Listener {
         }
     }
 
+    /// This node runs, and reads nothing: a longer pause between calls of this and of [`Listener::read`] is a pause of its own.
+    pub(crate) fn awake(&mut self) {
+        self.silence.awake(Instant::now());
+    }
+
     /// Whether anything but heartbeats is new since the last [`Listener::read`].
     pub(crate) fn has_news(&self, chitchat: &Chitchat) -> bool {
         fingerprint(chitchat) != self.last
@@ -61,7 +66,6 @@ impl Listener {
         let mut heard = Heard::default();
         self.gone.clear();
         for (id, state) in chitchat.node_states() {
-            heard.ids.insert(id.clone());
             if *id.node_id == *me.as_str() {
                 continue;
             }
@@ -75,10 +79,14 @@ impl Listener {
             heard.add(HeardNode {
                 is_alive: live.contains(id) && !self.silence.is_total(id, unanswered, now),
                 is_fading: fading.contains(id),
-                facts: (*facts).clone(),
+                facts,
             });
         }
-        self.parsed.retain(|id, _| heard.ids.contains(id));
+        // Our own is among the states, and not among the parsed.
+        if self.parsed.len() >= chitchat.node_states().len() {
+            let states = chitchat.node_states();
+            self.parsed.retain(|id, _| states.contains_key(id));
+        }
         self.last = fingerprint(chitchat);
         heard
     }

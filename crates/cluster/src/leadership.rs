@@ -165,7 +165,9 @@ impl Leadership {
         self.vacant_since = None;
     }
 
-    fn notice_stall(&mut self, now: Instant) {
+    /// This node runs at `now`, and takes in what comes. To be called at least every gossip interval, as often as nothing is
+    /// observed: what counts as a stall is that it did not run, and not that there was nothing to look at.
+    pub fn notice_stall(&mut self, now: Instant) {
         let gap = now.saturating_duration_since(self.last_observed);
         self.last_observed = now;
         if self.stale_until.is_some_and(|until| until <= now) {

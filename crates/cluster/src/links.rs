@@ -35,6 +35,11 @@ const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 /// For how long the first attempt to connect goes on before it counts as no answer. Attempts give up later.
 const NO_ANSWER: Duration = Duration::from_millis(1500);
+/// The first pause between introductions to a peer; it doubles, up to the last.
+const FIRST_INTRODUCTION: Duration = Duration::from_millis(200);
+const LAST_INTRODUCTION: Duration = Duration::from_secs(3);
+/// To how many peers this node introduces itself at once.
+const INTRODUCTIONS: usize = 8;
 /// For how long a connection is kept that nobody wants: both ends may not know the same fleet yet.
 const UNWANTED: Duration = Duration::from_secs(10);
 
@@ -95,6 +100,8 @@ struct Link {
     wanted_at: Instant,
     /// When it was first.
     began_at: Instant,
+    /// Of one that gossip does not know yet: when it is to be introduced again, and after which pause.
+    introduction: Option<(Instant, Duration)>,
     hurry: Arc<Notify>,
     stop: CancellationToken,
 }
@@ -155,6 +162,7 @@ impl Links {
                 status,
                 wanted_at: Instant::now(),
                 began_at: Instant::now(),
+                introduction: None,
                 hurry,
                 stop,
             },
@@ -190,13 +198,40 @@ impl Links {
         });
     }
 
-    /// What all links know.
+    /// What all links know; for a channel there is [`Links::channel`].
     pub(crate) fn statuses(&self) -> HashMap<SocketAddr, LinkStatus> {
-        self.table()
-            .links
-            .iter()
-            .map(|(address, link)| (*address, link.status.clone()))
-            .collect()
+        let table = self.table();
+        let statuses = table.links.iter().map(|(address, link)| {
+            let LinkStatus { state, peer, .. } = &link.status;
+            (*address, LinkStatus::new(state.clone(), peer.clone()))
+        });
+        statuses.collect()
+    }
+
+    /// Those connected addresses that are not among `known`, of which each is about to be introduced to us. One that stays
+    /// unknown is tried again after longer and longer pauses: it may have more to do than to answer.
+    pub(crate) fn begin_introductions(&self, known: &HashSet<SocketAddr>) -> Vec<SocketAddr> {
+        let mut table = self.table();
+        let now = Instant::now();
+        let mut begun = Vec::new();
+        for (address, link) in &mut table.links {
+            let is_connected = link.status.state == LinkState::Connected;
+            if !is_connected || known.contains(address) {
+                link.introduction = None;
+                continue;
+            }
+            let (due, pause) = link.introduction.unwrap_or((now, FIRST_INTRODUCTION));
+            if due <= now && begun.len() < INTRODUCTIONS {
+                let pause = (pause * 2).min(LAST_INTRODUCTION);
+                link.introduction = Some((
+                    now + pause.mul_f64(rand::rng().random_range(0.5..1.0)),
+                    pause,
+                ));
+                begun.push(*address);
+            }
+        }
+        table.pushes.extend(&begun);
+        begun
     }
 
     /// The addresses that do not answer at `now`: a connection broke and could not be made again so far, or none could be
@@ -258,10 +293,18 @@ impl Links {
     }
 
     fn set(&self, address: SocketAddr, change: impl FnOnce(&mut LinkStatus)) {
-        if let Some(link) = self.table().links.get_mut(&address) {
-            change(&mut link.status);
+        let mut table = self.table();
+        let Some(link) = table.links.get_mut(&address) else {
+            return;
+        };
+        let before = (link.status.state.clone(), link.status.peer.clone());
+        change(&mut link.status);
+        // One more attempt that fails like the last is nothing to look at.
+        let is_new = before.0 != link.status.state || before.1 != link.status.peer;
+        drop(table);
+        if is_new {
+            self.changed.notify_one();
         }
-        self.changed.notify_one();
     }
 
     /// This very node answers at `address`: there is nothing to keep up.

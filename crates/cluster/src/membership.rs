@@ -45,7 +45,7 @@ impl OwnReport {
     pub fn new(report: NodeReport, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             facts: Mutex::new(Facts {
-                report,
+                report: Arc::new(report),
                 has_left: false,
                 lost: BTreeMap::new(),
                 gone: BTreeMap::new(),
@@ -59,6 +59,11 @@ impl OwnReport {
     pub fn change(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_one();
+    }
+
+    /// Has it claim to lead in a term, or in none.
+    pub fn claim(&self, term: Option<Term>) {
+        self.change(|facts| Arc::make_mut(&mut facts.report).claim = term);
     }
 
     /// Has it lead no more for this reason, or takes that back.
@@ -169,6 +174,12 @@ impl Membership {
     pub fn first_view(&self) -> Result<View, StoreError> {
         let highest = self.documents.highest_term()?;
         Ok(self.view(BTreeMap::new(), Vec::new(), &self.own.read(), highest))
+    }
+
+    /// This node runs, and has nothing to look at. A longer pause between calls of this and of [`Membership::look`] counts as
+    /// a stall.
+    pub fn notice_stall(&mut self) {
+        self.leadership.notice_stall(self.clock.now());
     }
 
     /// Looks around and decides, and makes durable what has to be.
@@ -307,7 +318,7 @@ impl Membership {
         trouble
             .map(|(_, reason)| reason.clone())
             .or_else(|| self.own.resigned())
-            .or_else(|| self.own.read().report.unfit)
+            .or_else(|| self.own.read().report.unfit.clone())
     }
 
     /// Every member that is remembered or heard of, and every seed, is connected and has said what it claims.
@@ -335,13 +346,13 @@ impl Membership {
             Decision::Stay => highest,
             Decision::Yield => {
                 tracing::info!("this node leads no longer");
-                self.own.change(|facts| facts.report.claim = None);
+                self.own.claim(None);
                 highest
             }
             Decision::Claim(term) => match self.raise_term(term) {
                 Some(durable) if durable == term => {
                     tracing::info!(%term, "this node claims to lead");
-                    self.own.change(|facts| facts.report.claim = Some(term));
+                    self.own.claim(Some(term));
                     self.leadership.claimed(term);
                     term
                 }
@@ -354,9 +365,10 @@ impl Membership {
 
     fn own_facts(&self) -> Facts {
         let mut facts = self.own.read();
-        facts.report.held = self.documents.heads().into_iter().collect();
-        facts.report.unfit = self.unfit();
-        facts.report.is_settling = self.leadership.is_settling(self.clock.now());
+        let report = Arc::make_mut(&mut facts.report);
+        report.held = self.documents.heads().into_iter().collect();
+        report.unfit = self.unfit();
+        report.is_settling = self.leadership.is_settling(self.clock.now());
         facts.lost = self.documents.lost();
         facts
     }
@@ -375,7 +387,7 @@ impl Membership {
         };
         let mut members: Vec<_> = sightings.into_iter().map(member).collect();
         let own = Member {
-            report: facts.report.clone(),
+            report: Arc::clone(&facts.report),
             liveness: Liveness::Live,
             last_seen_ms: self.started_at_ms,
             is_self: true,

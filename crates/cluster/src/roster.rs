@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chitchat::ChitchatId;
+use hafleet_model::report::NodeReport;
 use hafleet_model::{NodeId, Term};
 
 use crate::clock::Clock;
@@ -23,15 +23,13 @@ const REFRESH: Duration = Duration::from_secs(600);
 pub struct Heard {
     /// The newest generation of each node.
     nodes: BTreeMap<NodeId, HeardNode>,
-    /// Every generation of every node that gossip keeps.
-    pub(crate) ids: HashSet<ChitchatId>,
 }
 
 /// What gossip knows of one run of a node.
 #[derive(Debug, Clone)]
 pub struct HeardNode {
     /// What it says of itself.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// Gossip's failure detector takes it for alive.
     pub is_alive: bool,
     /// Gossip is about to forget it, and says no more of it to others.
@@ -142,7 +140,7 @@ impl Roster {
         let remembered = remembered.map(move |(id, member)| {
             let link = link_to(id, links.get(&member.report.address), now);
             let sighting = Sighting {
-                report: member.report.clone(),
+                report: Arc::new(member.report.clone()),
                 is_current: false,
                 is_alive_in_gossip: false,
                 has_left: false,
@@ -176,7 +174,7 @@ impl Roster {
             _ => Duration::ZERO,
         };
         let sighting = Sighting {
-            report: node.facts.report.clone(),
+            report: Arc::clone(&node.facts.report),
             is_current: true,
             is_alive_in_gossip: node.is_alive,
             has_left: node.facts.has_left,
@@ -223,7 +221,7 @@ impl Roster {
             });
             if !is_written {
                 seen.push(KnownMember {
-                    report: sighting.report.clone(),
+                    report: NodeReport::clone(&sighting.report),
                     last_seen_ms: now_ms,
                 });
             }

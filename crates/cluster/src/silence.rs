@@ -17,7 +17,8 @@ const SILENT_INTERVALS: u32 = 4;
 pub(crate) struct Silence {
     interval: Duration,
     heard: HashMap<ChitchatId, (Heartbeat, Instant)>,
-    looked_at: Option<Instant>,
+    /// When this node was last seen to run.
+    awake_at: Option<Instant>,
 }
 
 impl Silence {
@@ -25,31 +26,42 @@ impl Silence {
         Self {
             interval,
             heard: HashMap::new(),
-            looked_at: None,
+            awake_at: None,
         }
     }
 
-    /// Takes note of all heartbeats. A pause of our own is nobody else's silence.
+    /// This node runs. A pause of our own is nobody else's silence.
+    pub(crate) fn awake(&mut self, now: Instant) {
+        let gap = self
+            .awake_at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.awake_at = Some(now);
+        if gap > self.interval {
+            self.heard.clear();
+        }
+    }
+
+    /// Takes note of all heartbeats.
     pub(crate) fn look(&mut self, chitchat: &Chitchat, now: Instant) {
-        let beats = chitchat.node_states().iter();
+        let states = chitchat.node_states();
+        let beats = states.iter();
         self.note(beats.map(|(id, state)| (id, state.heartbeat())), now);
+        if self.heard.len() > states.len() {
+            self.heard.retain(|id, _| states.contains_key(id));
+        }
     }
 
     fn note<'a>(&mut self, beats: impl Iterator<Item = (&'a ChitchatId, Heartbeat)>, now: Instant) {
-        let gap = self
-            .looked_at
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.looked_at = Some(now);
-        let has_paused = gap > self.interval;
-        let mut heard = HashMap::with_capacity(self.heard.len());
+        self.awake(now);
         for (id, beat) in beats {
-            let since = match self.heard.get(id) {
-                Some((last, since)) if *last == beat && !has_paused => *since,
-                _ => now,
-            };
-            heard.insert(id.clone(), (beat, since));
+            match self.heard.get_mut(id) {
+                Some((last, _)) if *last == beat => {}
+                Some(known) => *known = (beat, now),
+                None => {
+                    self.heard.insert(id.clone(), (beat, now));
+                }
+            }
         }
-        self.heard = heard;
     }
 
     /// Whether `id` has fallen silent, where `unanswered` are the addresses that do not answer us.

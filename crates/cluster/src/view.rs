@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hafleet_model::report::NodeReport;
@@ -83,7 +84,7 @@ impl fmt::Display for Liveness {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// What it last said of itself.
-    pub report: NodeReport,
+    pub report: Arc<NodeReport>,
     /// Whether it can be counted on.
     pub liveness: Liveness,
     /// When it was last known to be alive, in milliseconds since 1970 by this node's clock.
@@ -237,7 +238,7 @@ impl View {
 /// What is known of one other node, from all sources, before it is judged.
 #[derive(Debug, Clone)]
 pub(crate) struct Sighting {
-    pub(crate) report: NodeReport,
+    pub(crate) report: Arc<NodeReport>,
     /// Whether the report is of this run, rather than remembered from the last.
     pub(crate) is_current: bool,
     pub(crate) is_alive_in_gossip: bool,
@@ -348,11 +349,11 @@ mod tests {
 
     fn sighting(link: LinkState) -> Sighting {
         Sighting {
-            report: crate::facts::blank_report(
+            report: Arc::new(crate::facts::blank_report(
                 NodeId::new("a").unwrap(),
                 1,
                 "127.0.0.1:1".parse().unwrap(),
-            ),
+            )),
             is_current: true,
             is_alive_in_gossip: true,
             has_left: false,
@@ -416,7 +417,7 @@ mod tests {
     fn the_removed_count_neither_as_live_nor_as_known() {
         let member = |name: &str, is_counted| {
             let mut member = sighting(LinkState::Connected).into_member(is_counted);
-            member.report.id = NodeId::new(name).unwrap();
+            Arc::make_mut(&mut member.report).id = NodeId::new(name).unwrap();
             member
         };
         let id = |name: &str| NodeId::new(name).unwrap();
@@ -434,7 +435,7 @@ mod tests {
     #[test]
     fn a_remembered_claim_proves_nothing() {
         let mut remembered = sighting(LinkState::Connecting);
-        remembered.report.claim = Some(Term(7));
+        Arc::make_mut(&mut remembered.report).claim = Some(Term(7));
         assert_eq!(remembered.candidate().claim, Some(Term(7)));
         remembered.is_current = false;
         assert_eq!(remembered.candidate().claim, None);

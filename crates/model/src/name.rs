@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,11 @@ fn check(
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $allowed:literal, $is_allowed:expr) => {
         $(#[$doc])*
+        ///
+        /// Cloning is cheap: a node names each other one again and again.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Accepts `text` as a name.
@@ -55,7 +58,7 @@ macro_rules! name {
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
                 check($what, $allowed, &text, $is_allowed)?;
-                Ok(Self(text))
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -86,7 +89,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.as_str().to_owned()
             }
         }
     };

@@ -126,7 +126,7 @@ impl Gossip {
         let mut heard = Heard::default();
         for known in self.others.values() {
             heard.add(HeardNode {
-                facts: (*known.entry.facts).clone(),
+                facts: Arc::clone(&known.entry.facts),
                 is_alive: self.is_beating(known, now),
                 is_fading: false,
             });

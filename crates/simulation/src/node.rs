@@ -263,7 +263,7 @@ impl Run {
     pub(crate) fn leave(&mut self) {
         self.own.change(|facts| {
             facts.has_left = true;
-            facts.report.claim = None;
+            Arc::make_mut(&mut facts.report).claim = None;
         });
         if self.gossip.publish(self.own.read()) {
             self.gossip_to_live();

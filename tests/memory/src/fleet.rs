@@ -23,8 +23,13 @@ const PORT: u16 = 7440;
 const SEEDS: usize = 3;
 /// How long the tasks of a process that has died may take to end.
 const RELEASE: Duration = Duration::from_secs(10);
+/// How many nodes are started at once at most: all of them share this machine, on which a larger fleet would be busy with
+/// nothing but greetings.
+const AT_ONCE: usize = 50;
+/// And how far apart those of a larger fleet start.
+const BETWEEN_STARTS: Duration = Duration::from_millis(25);
 /// How often a condition is looked at.
-const POLL: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(10);
 
 /// A running node.
 pub struct MemoryNode {
@@ -84,6 +89,9 @@ impl MemoryFleet {
         };
         for number in 1..=size {
             fleet.start_node(number).await;
+            if size > AT_ONCE {
+                tokio::time::sleep(BETWEEN_STARTS).await;
+            }
         }
         fleet
     }

@@ -40,7 +40,7 @@ fn member(name: &str, is_live: bool, is_counted: bool) -> Member {
     };
     let reason = "gone".to_owned();
     Member {
-        report,
+        report: report.into(),
         liveness: match is_live {
             true => Liveness::Live,
             false => Liveness::Dead { reason },
@@ -135,7 +135,8 @@ fn the_dead_are_removed_when_their_time_is_over_or_their_instance_is_terminated(
 #[test]
 fn ec2_is_asked_of_the_dead_that_are_instances() {
     let mut told = member("lb1", false, true);
-    told.report.instance = Some("eu-west-1/i-0123456789abcdef0".parse().unwrap());
+    std::sync::Arc::make_mut(&mut told.report).instance =
+        Some("eu-west-1/i-0123456789abcdef0".parse().unwrap());
     let members = vec![
         told,
         member("i-0fedcba9876543210", false, true),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use hafleet_cluster::{LinkState, Standing};
 use hafleet_dns::service;
 use hafleet_model::report::{DataPlane, NodeReport};
@@ -38,7 +40,7 @@ fn member(id: &str, liveness: Liveness) -> Member {
         join_address: None,
     };
     Member {
-        report,
+        report: report.into(),
         liveness,
         last_seen_ms: 0,
         is_self: false,
@@ -99,14 +101,16 @@ fn a_broken_connection_counts_while_most_others_hold() {
 #[test]
 fn an_agent_that_was_just_started_beside_its_haproxy_takes_no_node_out() {
     let mut waiting = member("a", Liveness::Live);
-    waiting.report.apply = ApplyState::Waiting;
-    waiting.report.data_plane = DataPlane::default();
+    let report = Arc::make_mut(&mut waiting.report);
+    report.apply = ApplyState::Waiting;
+    report.data_plane = DataPlane::default();
     let stamp = hafleet_model::Stamp {
         revision: hafleet_model::Revision::new(Term(1), 1),
         digest: hafleet_model::Digest::of(b"x"),
     };
     let mut holding = waiting.clone();
-    holding.report.held.insert(DocumentKind::Spec, stamp);
+    let report = Arc::make_mut(&mut holding.report);
+    report.held.insert(DocumentKind::Spec, stamp);
     let of = |member: Member| standing(&sight(vec![member]), "a", Probe::Answers);
     assert!(matches!(of(holding), service::Standing::Doubtful(_)));
     assert!(matches!(of(waiting), service::Standing::Out(_)));

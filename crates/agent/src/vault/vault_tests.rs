@@ -66,7 +66,8 @@ impl Scene {
                 own_configuration: None,
                 endpoints: EndpointsState::default(),
                 data_plane: DataPlane::default(),
-            },
+            }
+            .into(),
             liveness: Liveness::Live,
             last_seen_ms: 0,
             is_self: *id == self.vaults[0].0,

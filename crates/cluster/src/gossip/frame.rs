@@ -77,7 +77,8 @@ pub(crate) struct FrameRules {
     fleet: FleetName,
     me: NodeId,
     generation: u64,
-    known: Arc<Mutex<HashSet<ChitchatId>>>,
+    /// The nodes of which is known that they fit, each as it is written in a digest.
+    known: Arc<Mutex<HashSet<Box<[u8]>>>>,
     /// The version of the last change that this node made to its own keys.
     own_version: Arc<AtomicU64>,
     /// The highest generation of this node of which a peer knows, when it is not this run's.
@@ -116,8 +117,17 @@ impl FrameRules {
     }
 
     /// Says which nodes chitchat has, so that those it forgot make room.
-    pub(crate) fn set_known(&self, known: HashSet<ChitchatId>) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    pub(crate) fn set_known<'a>(&self, ids: impl ExactSizeIterator<Item = &'a ChitchatId> + Clone) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = Vec::new();
+        let is_known = |id: &ChitchatId| {
+            written.clear();
+            id.serialize(&mut written);
+            known.contains(written.as_slice())
+        };
+        if known.len() != ids.len() || !ids.clone().all(is_known) {
+            *known = ids.map(|id| id.serialize_to_vec().into()).collect();
+        }
     }
 
     /// Turns a frame into a message that chitchat can take.
@@ -169,26 +179,27 @@ impl FrameRules {
         let mut new = HashSet::new();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..count {
-            let id: ChitchatId = read(rest)?;
-            check_node(&id)?;
-            self.check_run(&id)?;
+            let mut written = written_id(rest)?;
             for what in ["a heartbeat", "a version", "a version"] {
                 check_count(read(rest)?, what)?;
             }
-            if !known.contains(&id) {
-                new.insert(id);
+            if !known.contains(written) {
+                new.insert(written);
+                let id: ChitchatId = read(&mut written)?;
+                check_node(&id)?;
+                self.check_run(&id)?;
             }
         }
         // The usual case, and the only one in which the time that this takes matters.
         if new.is_empty() {
             return Ok(());
         }
-        let len = |id: &ChitchatId| id.serialized_len() + COUNTERS_LEN;
-        let total: usize = known.iter().map(len).chain(new.iter().map(len)).sum();
-        if total > MAX_DIGEST_LEN {
+        let lens = known.iter().map(|id| id.len());
+        let lens = lens.chain(new.iter().map(|id| id.len()));
+        if lens.map(|len| len + COUNTERS_LEN).sum::<usize>() > MAX_DIGEST_LEN {
             return Err(FrameError::TooManyNodes);
         }
-        known.extend(new);
+        known.extend(new.into_iter().map(Box::from));
         Ok(())
     }
 
@@ -302,6 +313,27 @@ fn check_count(count: u64, what: &'static str) -> Result<u64, FrameError> {
     } else {
         Err(FrameError::OutOfBounds { what })
     }
+}
+
+/// Takes a node's id off a digest, as it is written.
+fn written_id<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], FrameError> {
+    let whole = *rest;
+    let name_len = usize::from(read::<u16>(rest)?);
+    // The generation has 8 bytes, and the port that follows the address has 2.
+    skip(rest, name_len + 8)?;
+    let ip_len = match read::<u8>(rest)? {
+        4 => 4,
+        6 => 16,
+        _ => return Err(malformed("an address of no kind")),
+    };
+    skip(rest, ip_len + 2)?;
+    Ok(whole.get(..whole.len() - rest.len()).unwrap_or_default())
+}
+
+fn skip(rest: &mut &[u8], len: usize) -> Result<(), FrameError> {
+    let after = rest.get(len..).ok_or_else(|| malformed("it is cut off"))?;
+    *rest = after;
+    Ok(())
 }
 
 fn read<T: Deserializable>(rest: &mut &[u8]) -> Result<T, FrameError> {

@@ -269,7 +269,7 @@ fn more_nodes_than_a_digest_can_hold_are_refused() {
     }
     assert_eq!(refused, Some(FrameError::TooManyNodes));
     // What chitchat has forgotten makes room again.
-    rules.set_known(HashSet::new());
+    rules.set_known([].iter());
     let syn = Message::new(0)
         .digest(&[(node("y", 1), [1, 0, 0])])
         .put(&"shop".to_owned());

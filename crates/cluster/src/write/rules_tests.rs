@@ -14,7 +14,7 @@ fn node() -> NodeId {
 /// A fleet of one that leads in `term`, as far as it has looked.
 fn view(term: Term) -> Arc<View> {
     let member = Member {
-        report: blank_report(node(), 1, "192.0.2.1:7400".parse().unwrap()),
+        report: std::sync::Arc::new(blank_report(node(), 1, "192.0.2.1:7400".parse().unwrap())),
         liveness: Liveness::Live,
         last_seen_ms: 0,
         is_self: true,

@@ -120,6 +120,12 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     text
 }
 
+/// Says what was measured before all else is, and gives it back.
+pub(crate) fn told(figures: Vec<Figure>) -> Vec<Figure> {
+    eprint!("{}", table(&figures));
+    figures
+}
+
 /// The time in milliseconds that `percent` of `times` do not exceed: the nearest rank, so that of few times the
 /// 99th percentile is the longest.
 ///

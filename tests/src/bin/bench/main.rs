@@ -44,6 +44,9 @@ struct Arguments {
     /// Reloads for each strategy and round trip of the group `node`
     #[arg(long, env = "RELOADS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     reloads: u32,
+    /// For how many seconds the group `cluster` watches fleets under hardship for false alarms
+    #[arg(long, env = "ALARMS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    alarms: u32,
 }
 
 /// What can be measured on its own.
@@ -86,7 +89,7 @@ impl Group {
             Self::Node => node::measure(rounds(arguments.reloads)),
             Self::Discovery => discovery::measure(rounds),
             Self::Dns => dns::measure(rounds),
-            Self::Cluster => cluster::measure(rounds),
+            Self::Cluster => cluster::measure(rounds, arguments.alarms),
             Self::Questions => questions::measure(rounds),
         }
     }

@@ -3,21 +3,24 @@
 //! All nodes share this machine's cores, so a figure of 200 nodes has 200 agents on them; each has a machine of its own
 //! in a real fleet. Nothing is simulated: the clusters are those of agents, over a network of memory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use hafleet_cluster::Timing;
 use hafleet_memory::MemoryFleet;
 use hafleet_model::NodeId;
 use hafleet_tests::process::Process;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
-use crate::figure::{Figure, percentile_ms, progress};
+use crate::figure::{Figure, percentile_ms, progress, told};
 
 /// Nothing may take longer.
 const LIMIT: Duration = Duration::from_secs(120);
 /// How long a fleet settles before it is watched.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// How far apart writes are at least.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 
 /// How often each thing is done.
 #[derive(Debug, Clone, Copy)]
@@ -39,43 +42,48 @@ pub(super) struct Limits {
 }
 
 /// Measures a fleet of `size`. Without `limits` the figures are there to compare with.
-pub(super) fn measure(size: usize, rounds: Rounds, limits: Option<Limits>) -> Vec<Figure> {
-    eprintln!("{size} nodes in one process");
+///
+/// # Panics
+/// When the fleet does not do what is to be measured.
+pub(super) fn measure(
+    size: usize,
+    rounds: Rounds,
+    limits: Option<Limits>,
+    figures: &mut Vec<Figure>,
+) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
     let measured = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(measure_all(size, rounds, limits))
+        runtime.block_on(measure_all(size, rounds, limits, figures));
     }));
-    end(runtime);
-    measured.unwrap_or_else(|panic| {
-        let why = panic
-            .downcast_ref::<String>()
-            .map_or("it did not come about", String::as_str);
-        vec![Figure::missing(&name(size, "all figures"), "s", why)]
-    })
-}
-
-fn end(runtime: Runtime) {
+    // Whatever came of it: nothing of the fleet may be left to disturb the next.
     runtime.shutdown_timeout(Duration::from_secs(10));
+    if let Err(panic) = measured {
+        resume_unwind(panic);
+    }
 }
 
-async fn measure_all(size: usize, rounds: Rounds, limits: Option<Limits>) -> Vec<Figure> {
+async fn measure_all(
+    size: usize,
+    rounds: Rounds,
+    limits: Option<Limits>,
+    figures: &mut Vec<Figure>,
+) {
     let begun = Instant::now();
     let mut fleet = MemoryFleet::start(size, Timing::default()).await;
     fleet.until_whole(LIMIT).await;
-    let formed = begun.elapsed();
-    let mut figures = vec![
-        Figure::plain(&name(size, "started to whole"), formed.as_secs_f64(), "s")
-            .beside("all know all, and agree who leads"),
-    ];
+    let formed = begun.elapsed().as_secs_f64();
+    let formed = Figure::plain(&name(size, "started to whole"), formed, "s");
+    figures.extend(told(vec![
+        formed.beside("all know all, and agree who leads"),
+    ]));
     tokio::time::sleep(SETTLE).await;
-    figures.extend(at_rest(&fleet, size, rounds.rest_s).await);
-    figures.extend(writes(&fleet, size, rounds.writes, limits).await);
-    figures.extend(deaths(&mut fleet, size, rounds.deaths, limits).await);
-    figures
+    figures.extend(told(at_rest(&fleet, size, rounds.rest_s).await));
+    figures.extend(told(writes(&fleet, size, rounds.writes, limits).await));
+    figures.extend(told(deaths(&mut fleet, size, rounds.deaths, limits).await));
 }
 
 /// What a node costs while nothing happens.
@@ -111,6 +119,8 @@ async fn writes(
 ) -> Vec<Figure> {
     let mut times = Vec::new();
     for round in 1..=rounds {
+        // Not in the wake of the write before, of which everybody tells everybody.
+        tokio::time::sleep(BETWEEN_WRITES).await;
         let leader = fleet.until_whole(LIMIT).await;
         let begun = Instant::now();
         let body = format!("# revision {round} of {size} nodes\n");

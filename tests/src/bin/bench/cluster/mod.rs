@@ -6,11 +6,14 @@ mod flood;
 mod memory;
 mod real;
 
-use crate::figure::Figure;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::figure::{Figure, told};
 use memory::{Limits, Rounds};
 
-/// Measures all; `rounds` gives how often something is done, by how often it is done in full.
-pub(crate) fn measure(rounds: impl Fn(u32) -> u32) -> Vec<Figure> {
+/// Measures all; `rounds` gives how often something is done, by how often it is done in full, and `alarms_s` for how many
+/// seconds fleets under hardship are watched.
+pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32) -> Vec<Figure> {
     let of = |writes, deaths, rest_s| Rounds {
         writes: rounds(writes),
         deaths: rounds(deaths),
@@ -21,15 +24,40 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32) -> Vec<Figure> {
         killed_s: 2.0,
         gone_s: 8.0,
     };
+    let in_memory = |size, rounds: Rounds, limits| {
+        tried(&format!("{size} nodes in one process"), |figures| {
+            memory::measure(size, rounds, limits, figures);
+        })
+    };
     [
-        alarms::measure(rounds(600)),
-        flood::measure(rounds(20)),
-        real::measure(rounds(30), rounds(8), limits(0.3)),
-        memory::measure(3, of(100, 8, 30), Some(limits(0.3))),
-        memory::measure(10, of(50, 4, 30), None),
-        memory::measure(50, of(50, 8, 30), Some(limits(1.0))),
-        memory::measure(200, of(20, 8, 30), Some(limits(3.0))),
-        memory::measure(500, of(5, 2, 30), None),
+        in_memory(3, of(100, 8, 20), Some(limits(0.3))),
+        in_memory(10, of(50, 4, 20), None),
+        in_memory(50, of(50, 8, 20), Some(limits(1.0))),
+        in_memory(200, of(20, 8, 20), Some(limits(3.0))),
+        in_memory(500, of(5, 2, 20), None),
+        tried("3 agents", |figures| {
+            real::measure(rounds(30), rounds(8), limits(0.3), figures);
+        }),
+        tried("a flood of bad connections", |figures| {
+            figures.extend(told(flood::measure(rounds(20))));
+        }),
+        tried("false alarms", |figures| {
+            figures.extend(told(alarms::measure(rounds(alarms_s))));
+        }),
     ]
     .concat()
+}
+
+/// The figures of a part, each said as soon as it is there. A part that fails leaves the others their turn.
+fn tried(what: &str, measure: impl FnOnce(&mut Vec<Figure>)) -> Vec<Figure> {
+    eprintln!("{what}");
+    let mut figures = Vec::new();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| measure(&mut figures))) {
+        let why = panic.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+        let why = why.unwrap_or("it did not come about");
+        let rest = format!("{what}: the rest");
+        figures.extend(told(vec![Figure::missing(&rest, "", why)]));
+    }
+    figures
 }

@@ -7,16 +7,25 @@ use hafleet_tests::fleet::PATIENCE;
 use hafleet_tests::{Fleet, wait_for};
 
 use super::memory::{Limits, times};
-use crate::figure::{Figure, progress};
+use crate::figure::{Figure, progress, told};
 
 /// Measures so many writes, and so many deaths of each kind.
-pub(super) fn measure(writes: u32, deaths: u32, limits: Limits) -> Vec<Figure> {
-    eprintln!("3 real agents");
+///
+/// # Panics
+/// When the fleet does not do what is to be measured.
+pub(super) fn measure(writes: u32, deaths: u32, limits: Limits, figures: &mut Vec<Figure>) {
     let (fleet, _) = Fleet::serving();
-    let stored = match stored(&fleet, writes) {
-        Ok(stored) => stored,
-        Err(why) => return vec![Figure::missing("3 agents: stored by all", "s", &why)],
-    };
+    let of = |what: &str, found: &[Duration], limit| told(times(what, found, Some(limit)));
+    match stored(&fleet, writes) {
+        Ok(stored) => {
+            let what = "3 agents: apply to answer, stored by all";
+            figures.extend(of(what, &stored, limits.stored_s));
+        }
+        Err(why) => {
+            let name = "3 agents: stored by all";
+            figures.extend(told(vec![Figure::missing(name, "s", &why)]));
+        }
+    }
     let (mut killed, mut gone) = (Vec::new(), Vec::new());
     for round in 1..=deaths {
         let victim = victim(&fleet, round);
@@ -27,31 +36,13 @@ pub(super) fn measure(writes: u32, deaths: u32, limits: Limits) -> Vec<Figure> {
         gone.push(noticed(&fleet, victim, || fleet.cut_off(victim)));
         fleet.rejoin(victim);
         fleet.wait_formed();
-        progress(
-            "an agent killed, a machine gone",
-            round,
-            deaths,
-            "all are back",
-        );
+        let what = "an agent killed, a machine gone";
+        progress(what, round, deaths, "all are back");
     }
-    [
-        times(
-            "3 agents: apply to answer, stored by all",
-            &stored,
-            Some(limits.stored_s),
-        ),
-        times(
-            "3 agents: agent killed to noticed by all",
-            &killed,
-            Some(limits.killed_s),
-        ),
-        times(
-            "3 agents: machine gone to noticed by all",
-            &gone,
-            Some(limits.gone_s),
-        ),
-    ]
-    .concat()
+    let what = "3 agents: agent killed to noticed by all";
+    figures.extend(of(what, &killed, limits.killed_s));
+    let what = "3 agents: machine gone to noticed by all";
+    figures.extend(of(what, &gone, limits.gone_s));
 }
 
 /// How long `hafleet apply` takes, start of the program and check by HAProxy included, until it says that all have stored it.
