@@ -467,3 +467,18 @@ fn a_stalled_follower_does_not_claim_on_what_it_knew_before() {
     let (at, _) = world.pass_until(120_000).unwrap();
     assert_eq!(at, 60_000, "ten seconds after it woke");
 }
+
+#[test]
+fn a_leader_that_ran_and_had_nothing_to_look_at_was_not_stalled() {
+    let mut world = World::leading("a", &["b"]);
+    for _ in 0..3 {
+        world.now += Duration::from_millis(900);
+        world.leadership.notice_stall(world.now);
+    }
+    world.look();
+    assert!(matches!(world.leadership.role(), Role::Leader(_)));
+    world.now += Duration::from_millis(1_100);
+    world.leadership.notice_stall(world.now);
+    world.look();
+    assert!(matches!(world.leadership.role(), Role::Settling { .. }));
+}

@@ -19,8 +19,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How long a fleet settles before it is watched.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How far apart writes are at least.
-const BETWEEN_WRITES: Duration = Duration::from_secs(1);
+/// How far apart writes are at least, for each node.
+const BETWEEN_WRITES: Duration = Duration::from_millis(15);
 
 /// How often each thing is done.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,7 @@ async fn writes(
     let mut times = Vec::new();
     for round in 1..=rounds {
         // Not in the wake of the write before, of which everybody tells everybody.
-        tokio::time::sleep(BETWEEN_WRITES).await;
+        tokio::time::sleep(BETWEEN_WRITES.mul_f64(size_f64(size))).await;
         let leader = fleet.until_whole(LIMIT).await;
         let begun = Instant::now();
         let body = format!("# revision {round} of {size} nodes\n");

@@ -30,16 +30,16 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32) -> Vec<Figure>
         })
     };
     [
-        in_memory(3, of(100, 8, 20), Some(limits(0.3))),
-        in_memory(10, of(50, 4, 20), None),
-        in_memory(50, of(50, 8, 20), Some(limits(1.0))),
-        in_memory(200, of(20, 8, 20), Some(limits(3.0))),
-        in_memory(500, of(5, 2, 20), None),
+        in_memory(3, of(60, 4, 10), Some(limits(0.3))),
+        in_memory(10, of(30, 2, 10), None),
+        in_memory(50, of(30, 4, 15), Some(limits(1.0))),
+        in_memory(200, of(12, 4, 20), Some(limits(3.0))),
+        in_memory(500, of(2, 1, 20), None),
         tried("3 agents", |figures| {
-            real::measure(rounds(30), rounds(8), limits(0.3), figures);
+            real::measure(rounds(15), rounds(4), limits(0.3), figures);
         }),
         tried("a flood of bad connections", |figures| {
-            figures.extend(told(flood::measure(rounds(20))));
+            figures.extend(told(flood::measure(rounds(12))));
         }),
         tried("false alarms", |figures| {
             figures.extend(told(alarms::measure(rounds(alarms_s))));
