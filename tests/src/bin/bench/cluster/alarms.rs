@@ -40,7 +40,9 @@ pub(super) fn measure(seconds: u32) -> Vec<Figure> {
         limit.how()
     };
     // What counts is what has happened until all is well again.
-    [&busy, &starved].map(|watched| watched.published.settle());
+    for watched in [&busy, &starved] {
+        watched.published.settle();
+    }
     let with_share = format!("and {SHARE_PERCENT} % of a core for each agent");
     [
         busy.figures("all cores busy", time, "three agents"),
