@@ -320,7 +320,6 @@ fn chitchat_config(config: &ClusterConfig, generation: u64) -> ChitchatConfig {
             max_interval: interval * 10,
             dead_node_grace_period: GOSSIP_GRACE,
             sampling_window_size: SAMPLES,
-            ..FailureDetectorConfig::default()
         },
         marked_for_deletion_grace_period: GOSSIP_GRACE * 12,
         catchup_callback: None,

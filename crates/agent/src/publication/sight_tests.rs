@@ -129,18 +129,19 @@ fn what_operators_drained_is_drained() {
 #[test]
 fn a_node_with_a_configuration_of_its_own_needs_no_spec() {
     let mut own = member("lb2", Liveness::Live);
-    own.report.apply = ApplyState::Waiting;
+    Arc::make_mut(&mut own.report).apply = ApplyState::Waiting;
     let without = standing(&sight(vec![own.clone()]), "lb2", Probe::Answers);
     assert_eq!(
         without,
         service::Standing::Out("it has applied no spec yet")
     );
-    own.report.own_configuration = Some(hafleet_model::report::OwnConfiguration {
-        author: "node lb2".into(),
-        comment: String::new(),
-        since_ms: 1,
-        error: None,
-    });
+    Arc::make_mut(&mut own.report).own_configuration =
+        Some(hafleet_model::report::OwnConfiguration {
+            author: "node lb2".into(),
+            comment: String::new(),
+            since_ms: 1,
+            error: None,
+        });
     let with = standing(&sight(vec![own]), "lb2", Probe::Answers);
     assert_eq!(with, service::Standing::InService);
 }
