@@ -103,7 +103,7 @@ class LbAgent(unittest.TestCase):
         self.assertEqual(resp.json(), {"success": True, "message": "Haproxy up to date"})
 
     def test_5_the_states_of_the_servers(self):
-        expected = {"node1": "InService", "node2": "InService", "node9": "OutOfService"}
+        expected = {"node1": "UP", "node2": "UP", "node9": "DOWN"}
         self.wait_states(expected)
         self.wait_states(expected, "/getBackends?scope=fleet")
         # So the README has it: what is sent to /getBackends is not looked at.

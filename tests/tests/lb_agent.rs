@@ -223,24 +223,24 @@ fn a_fleet_answers_for_all_its_load_balancers_or_not_at_all() {
             }
         });
     };
-    wait(&node, "i-1", "InService: UP: Layer4 check passed");
-    wait(&whole, "i-1", "InService: UP: Layer4 check passed");
-    wait(&whole, "web2", "InService: no check");
+    wait(&node, "i-1", "UP: Layer4 check passed");
+    wait(&whole, "i-1", "UP: Layer4 check passed");
+    wait(&whole, "web2", "no check: ");
 
     // What node 2 alone does not reach is in service nowhere.
     fleet
         .network()
         .cut(fleet.node(2).address(), fleet.outside_address());
-    wait(&whole, "i-1", "OutOfService: n2: ");
-    wait(&node, "i-1", "InService: UP");
+    wait(&whole, "i-1", "DOWN: n2: ");
+    wait(&node, "i-1", "UP: ");
     fleet
         .network()
         .heal(fleet.node(2).address(), fleet.outside_address());
-    wait(&whole, "i-1", "InService: UP: Layer4 check passed");
+    wait(&whole, "i-1", "UP: Layer4 check passed");
 
     let drained = fleet.client().run(&["server", "drain", "app/i-1"]);
     drained.expect_code(0);
-    wait(&whole, "i-1", "OutOfService: DRAIN");
+    wait(&whole, "i-1", "DRAIN");
     fleet.stop(3);
     let missing = wait_for("an answer without a node", PATIENCE, || {
         let answer = curl(&fleet, 1, &[&whole]);

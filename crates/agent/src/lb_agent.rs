@@ -80,6 +80,7 @@ pub(crate) async fn serve(
         scope: config.scope,
         default_backend: config.default_backend,
         only_prefix: config.only_prefix,
+        states: config.states,
         body_deadline: requests.message_deadline,
     };
     hafleet_api::lb_agent::serve(visitors, Arc::new(agent), gate, config.keys, settings, stop)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use hafleet_api::fleet::Scope;
-use hafleet_api::lb_agent::{Keys, Local, TokenFiles};
+use hafleet_api::lb_agent::{Keys, Local, StateWords, TokenFiles};
 use serde::Deserialize;
 
 /// Where lb-agent listened.
@@ -23,6 +23,8 @@ pub struct LbAgentConfig {
     pub default_backend: String,
     /// Only those whose names begin so.
     pub only_prefix: String,
+    /// In whose words their states are told.
+    pub states: StateWords,
     /// By what callers are known.
     pub keys: Keys,
 }
@@ -39,6 +41,8 @@ pub(super) struct LbAgentSection {
     default_backend: String,
     #[serde(default)]
     only_prefix: String,
+    #[serde(default)]
+    states: StatesName,
     certificate: Option<PathBuf>,
     #[serde(default)]
     tokens: Vec<TokenSection>,
@@ -50,6 +54,14 @@ enum ScopeName {
     #[default]
     Fleet,
     Node,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StatesName {
+    #[default]
+    Haproxy,
+    Elb,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +122,10 @@ impl LbAgentSection {
             },
             default_backend: self.default_backend,
             only_prefix: self.only_prefix,
+            states: match self.states {
+                StatesName::Haproxy => StateWords::Haproxy,
+                StatesName::Elb => StateWords::Elb,
+            },
             keys: Keys {
                 tokens: tokens.collect(),
                 local,

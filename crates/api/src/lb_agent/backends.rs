@@ -1,5 +1,5 @@
-//! The state of a backend's servers in ELB's words (Elastic Load Balancing API, `InstanceState`), of one load balancer or
-//! as all of a fleet agree on it.
+//! The state of a backend's servers, of one load balancer or as all of a fleet agree on it: in HAProxy's words, as lb-agent
+//! told it, or in those of ELB (Elastic Load Balancing API, `InstanceState`).
 //!
 //! A server is in service where HAProxy sends it new traffic. It is so for a fleet where it is on every load balancer; a
 //! load balancer that does not answer leaves no answer at all.
@@ -34,21 +34,41 @@ pub fn wanted(backend: &str) -> Wanted {
 pub(super) struct Instance {
     /// The server's name.
     pub(super) instance_id: String,
-    /// Whether it takes traffic.
-    pub(super) state: State,
-    /// HAProxy's own words, and those of its check.
+    /// Its state, in the words that were asked for.
+    pub(super) state: String,
+    /// What its check says; where load balancers differ, what each says.
     pub(super) description: String,
 }
 
+/// In whose words states are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StateWords {
+    /// HAProxy's, such as `UP` and `DOWN 1/2`.
+    #[default]
+    Haproxy,
+    /// ELB's: `InService`, `OutOfService`. HAProxy's begin the description.
+    Elb,
+}
+
 /// ELB's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) enum State {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
     /// It takes new traffic.
     InService,
     /// It does not.
     OutOfService,
     /// HAProxy says something that is not known here.
     Unknown,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InService => "InService",
+            Self::OutOfService => "OutOfService",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 impl From<ServerState> for State {
@@ -66,7 +86,11 @@ impl From<ServerState> for State {
 }
 
 /// The servers of `backend`, as all that were asked agree on them; in HAProxy's order.
-pub(super) fn instances(backend: &str, asked: &Asked) -> Result<Vec<Instance>, Refusal> {
+pub(super) fn instances(
+    backend: &str,
+    asked: &Asked,
+    words: StateWords,
+) -> Result<Vec<Instance>, Refusal> {
     let unknown = |words: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, words);
     if !asked.missing.is_empty() {
         let missing: Vec<_> = asked.missing.iter().map(of_missing).collect();
@@ -94,11 +118,56 @@ pub(super) fn instances(backend: &str, asked: &Asked) -> Result<Vec<Instance>, R
             names.push(name);
         }
     }
-    Ok(names.into_iter().map(|name| agreed(name, &seen)).collect())
+    let names = names.into_iter();
+    Ok(names.map(|name| agreed(name, &seen, words)).collect())
 }
 
 fn of_missing(missing: &Missing) -> String {
     format!("{}: {}", missing.lb, missing.reason)
+}
+
+/// What is said of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    state: State,
+    /// HAProxy's word.
+    status: String,
+    /// What its check says.
+    check: String,
+}
+
+impl Said {
+    fn of(row: Row<'_>) -> Self {
+        let status = row.field("status").unwrap_or_default();
+        let state = ServerState::read(status, row.field("weight"));
+        let mut words = status.to_owned();
+        if state == ServerState::Draining && !status.starts_with("DRAIN") {
+            words.push_str(" with weight 0");
+        }
+        let check = ["check_desc", "last_chk"];
+        let check: Vec<_> = check.iter().filter_map(|name| row.field(name)).collect();
+        Self {
+            state: state.into(),
+            status: words,
+            check: check.join(", "),
+        }
+    }
+
+    /// Of a server that a load balancer does not have.
+    fn absent() -> Self {
+        Self {
+            state: State::OutOfService,
+            status: "not there".to_owned(),
+            check: String::new(),
+        }
+    }
+
+    fn whole(&self) -> String {
+        match self.check.as_str() {
+            "" => self.status.clone(),
+            check => format!("{}: {check}", self.status),
+        }
+    }
 }
 
 /// What one load balancer says.
@@ -106,7 +175,7 @@ struct Seen<'a> {
     lb: &'a str,
     has_backend: bool,
     order: Vec<&'a str>,
-    servers: BTreeMap<&'a str, (State, String)>,
+    servers: BTreeMap<&'a str, Said>,
 }
 
 impl<'a> Seen<'a> {
@@ -122,58 +191,47 @@ impl<'a> Seen<'a> {
             lb: &part.facts.id,
             has_backend: rows().any(|row| row.kind() == RowKind::Backend),
             order: servers().map(Row::service).collect(),
-            servers: servers().map(|row| (row.service(), read(row))).collect(),
+            servers: servers()
+                .map(|row| (row.service(), Said::of(row)))
+                .collect(),
         }
     }
-}
-
-fn read(row: Row<'_>) -> (State, String) {
-    let status = row.field("status").unwrap_or_default();
-    let state = ServerState::read(status, row.field("weight"));
-    let mut words = status.to_owned();
-    if state == ServerState::Draining && !status.starts_with("DRAIN") {
-        words.push_str(" with weight 0");
-    }
-    let of_check = ["check_desc", "last_chk"];
-    let of_check: Vec<_> = of_check.iter().filter_map(|name| row.field(name)).collect();
-    if !of_check.is_empty() {
-        words = format!("{words}: {}", of_check.join(", "));
-    }
-    (state.into(), words)
 }
 
 /// What all say of the server `name` together.
-fn agreed(name: &str, seen: &[Seen<'_>]) -> Instance {
-    let absent = || (State::OutOfService, "it is not there".to_owned());
-    let mut said: Vec<((State, String), Vec<&str>)> = Vec::new();
+fn agreed(name: &str, seen: &[Seen<'_>], words: StateWords) -> Instance {
+    let mut all: Vec<(Said, Vec<&str>)> = Vec::new();
     for one in seen {
-        let words = one.servers.get(name).cloned().unwrap_or_else(absent);
-        match said.iter_mut().find(|(known, _)| *known == words) {
+        let said = one.servers.get(name).cloned().unwrap_or_else(Said::absent);
+        match all.iter_mut().find(|(known, _)| *known == said) {
             Some((_, lbs)) => lbs.push(one.lb),
-            None => said.push((words, vec![one.lb])),
+            None => all.push((said, vec![one.lb])),
         }
     }
-    let is = |state: State| move |((found, _), _): &((State, String), Vec<&str>)| *found == state;
-    let state = match said.as_slice() {
-        all if all.iter().all(is(State::InService)) => State::InService,
-        all if all.iter().any(is(State::OutOfService)) => State::OutOfService,
-        _ => State::Unknown,
-    };
-    // What keeps it out comes first.
-    said.sort_by_key(|((found, _), _)| *found == State::InService);
-    let description = match said.as_slice() {
-        [((_, words), _)] => words.clone(),
-        all => {
-            let parts: Vec<_> = all
-                .iter()
-                .map(|((_, words), lbs)| format!("{}: {words}", lbs.join(", ")))
-                .collect();
-            parts.join("; ")
+    // What keeps it out comes first, and is what is said of the whole.
+    all.sort_by_key(|(said, _)| match said.state {
+        State::OutOfService => 0,
+        State::Unknown => 1,
+        State::InService => 2,
+    });
+    let (state, status) = all.first().map_or((State::Unknown, ""), |(said, _)| {
+        (said.state, said.status.as_str())
+    });
+    let description = match (all.as_slice(), words) {
+        ([(said, _)], StateWords::Haproxy) => said.check.clone(),
+        ([(said, _)], StateWords::Elb) => said.whole(),
+        (all, _) => {
+            let parts = all.iter();
+            let parts = parts.map(|(said, lbs)| format!("{}: {}", lbs.join(", "), said.whole()));
+            parts.collect::<Vec<_>>().join("; ")
         }
     };
     Instance {
         instance_id: name.to_owned(),
-        state,
+        state: match words {
+            StateWords::Haproxy => status.to_owned(),
+            StateWords::Elb => state.as_str().to_owned(),
+        },
         description,
     }
 }

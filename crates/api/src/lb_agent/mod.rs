@@ -40,7 +40,7 @@ use crate::gate::{Gate, Note};
 use answer::{Answer, Refusal};
 use door::Door;
 
-pub use backends::wanted;
+pub use backends::{StateWords, wanted};
 pub use door::{Keys, Local, TokenFiles, read_token};
 
 /// How many configurations may be on their way in or being applied at once.
@@ -78,6 +78,8 @@ pub struct Settings {
     pub default_backend: String,
     /// Only servers whose names begin so; all if it is empty.
     pub only_prefix: String,
+    /// In whose words their states are told.
+    pub states: StateWords,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
 }
@@ -241,7 +243,7 @@ impl Shared {
         let asked = async { Ok(self.agent.servers(backend, scope).await) };
         let note = Note::default();
         let asked = self.gate.note(caller, access::GET_BACKENDS, &note, asked);
-        let mut instances = backends::instances(backend, &asked.await?)?;
+        let mut instances = backends::instances(backend, &asked.await?, self.settings.states)?;
         instances.retain(|instance| instance.instance_id.starts_with(&self.settings.only_prefix));
         serde_json::to_value(instances)
             .map_err(|error| Refusal::from(Failure::Internal(error.to_string())))

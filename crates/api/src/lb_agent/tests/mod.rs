@@ -115,6 +115,7 @@ impl Scene {
                 scope: Scope::Fleet,
                 default_backend: "app".to_owned(),
                 only_prefix: String::new(),
+                states: StateWords::default(),
                 body_deadline: Duration::from_secs(30),
             },
             files: tempfile::tempdir().unwrap(),
