@@ -74,9 +74,10 @@ fn processes_that_end_or_stand_still() {
         boxed(KilledHaproxy::of(follower)),
         boxed(StoppedHaproxy::of(leader)),
         boxed(FewDescriptors::of(follower)),
-        boxed(Twin::of(follower)),
-        boxed(StoppedAgent::of(leader)),
+        boxed(FewDescriptors::of(leader)),
     ]);
+    let (leader, follower) = (trial.fleet().leader(), trial.fleet().follower());
+    trial.bear([boxed(Twin::of(follower)), boxed(StoppedAgent::of(leader))]);
     let leader = trial.fleet().leader();
     trial.bear([
         boxed(KilledAgents::of(&[leader])),

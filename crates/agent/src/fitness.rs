@@ -8,6 +8,7 @@
 mod rule;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub(crate) const PACE: Pace = Pace {
 
 /// The room that a leader finds on its disk: for a configuration to check, and for what the store grows by.
 const ROOM_BYTES: usize = 64 * 1024;
+
+/// How many files a leader can open at once beside those that are open: a check of a configuration takes some.
+const FREE_DESCRIPTORS: usize = 16;
 
 /// Where the leader's jobs say what they cannot do. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -111,6 +115,19 @@ impl Machine {
         )))
     }
 
+    /// Why too few files can be opened, found out by opening some. With one or two that are left a leader would find room
+    /// on its disk, and refuse every spec since HAProxy cannot be asked.
+    fn no_descriptors(&self) -> Option<Inability> {
+        let opened = File::open(&self.data).and_then(|one| {
+            let more = (1..FREE_DESCRIPTORS).map(|_| one.try_clone());
+            more.collect::<Result<Vec<_>, _>>()
+        });
+        let reason = opened.err()?;
+        Some(Inability::Refused(format!(
+            "fewer than {FREE_DESCRIPTORS} more files can be opened: {reason} (LimitNOFILE= of the agent's unit)"
+        )))
+    }
+
     /// Why others are refused by the time that it is here: by a clock that is wrong, for whoever's certificate is good.
     fn out_of_time(&self, now: Timestamp) -> Option<Inability> {
         let facts = self.credentials.facts();
@@ -139,7 +156,8 @@ impl Reconcile for FitnessLoop {
         let standing = standing(&self.view.borrow_and_update());
         if activation == Activation::Timer || !standing.leads {
             let machine = standing.leads.then_some(&self.machine);
-            let full = machine.and_then(Machine::no_room);
+            let full =
+                machine.and_then(|machine| machine.no_room().or_else(|| machine.no_descriptors()));
             self.fitness.tell(Job::Storage, full);
             let out_of_time = machine.and_then(|machine| machine.out_of_time(Timestamp::now()));
             self.fitness.tell(Job::Identity, out_of_time);
