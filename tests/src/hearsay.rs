@@ -2,6 +2,8 @@
 
 use chitchat::{ChitchatId, Serializable};
 
+use crate::protobuf::field;
+
 /// chitchat's mark and the version of its protocol, and the kind of message that says which nodes there are, and what they
 /// say.
 const SYN_ACK: [u8; 4] = [0x53, 0xb0, 0, 1];
@@ -74,17 +76,4 @@ impl Hearsay {
         packed.push(0);
         packed
     }
-}
-
-/// A field of bytes in a protobuf message.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut field = vec![number << 3 | 2];
-    let mut len = bytes.len();
-    while len >= 0x80 {
-        field.push(u8::try_from(len & 0x7f).expect("seven bits") | 0x80);
-        len >>= 7;
-    }
-    field.push(u8::try_from(len).expect("seven bits"));
-    field.extend(bytes);
-    field
 }

@@ -23,6 +23,7 @@
 //! - [`demo`]: the demo as a user starts it.
 //! - [`flood`]: bad connections by the thousands.
 //! - [`stranger`]: peers that say what no agent would. [`hearsay`]: what they say of others.
+//!   [`protobuf`]: how that is put.
 //!
 //! Nothing outlives a test: guards kill and remove what it made, and the next test removes what a killed one left.
 
@@ -60,6 +61,7 @@ pub mod namespace;
 pub mod network;
 pub mod node;
 pub mod process;
+pub mod protobuf;
 pub mod published;
 pub mod request;
 pub mod scratch;

@@ -4,12 +4,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use hafleet_api::v1;
+use hafleet_model::Digest;
 use hafleet_tests::certificate::{Certificate, shown};
 use hafleet_tests::fleet::PATIENCE;
+use hafleet_tests::protobuf::{field, varying};
 use hafleet_tests::stranger::Stranger;
 use hafleet_tests::{Fleet, can_make_namespaces, wait_for, wait_until};
 
@@ -182,6 +186,87 @@ fn a_key_is_served_by_every_node_and_found_nowhere() {
     fs::remove_dir_all(memory.join("certificates")).expect("the machine was started anew");
     fleet.node(3).start_agent();
     wait_shown(&fleet, 3, "one.example.com");
+    assert_leaves_no_core(&fleet, 3);
+}
+
+/// Fails if an agent that aborts leaves its memory in a file, though its limit on that was lifted.
+fn assert_leaves_no_core(fleet: &Fleet, number: usize) {
+    let node = fleet.node(number);
+    let process = node.agent_process();
+    let pid = process.pid.to_string();
+    let mut lift = Command::new("prlimit");
+    lift.args(["--pid", &pid, "--core=unlimited:unlimited"]);
+    let lifted = lift.status().expect("prlimit");
+    assert!(lifted.success());
+    process.signal(rustix::process::Signal::ABORT);
+    let ended = wait_for("an agent aborts", PATIENCE, || {
+        let ended = node.with_agent(hafleet_tests::agent::Agent::ended);
+        ended.ok_or("it runs on")
+    });
+    assert_eq!(ended.signal(), Some(6), "{ended}");
+    assert!(!ended.core_dumped(), "{ended}");
+}
+
+/// Hands node `number` secrets in clear, as a leader did of a version that sealed none, and the node stores them. Returns a
+/// part of the key.
+fn hand_over_in_clear(fleet: &Fleet, number: usize, name: &str) -> String {
+    let made = Certificate::make(fleet.scratch().directory(name), name, "ec:prime256v1");
+    let part = |file: &str| fs::read_to_string(made.file(file)).expect("a part of a PEM");
+    let pem = [part("cert.pem"), part("chain.pem"), part("key.pem")].concat();
+    let body = serde_json::json!({ "version": 1, "certificates": { "www.pem": { "pem": pem } } });
+    let body = body.to_string();
+    let status = fleet.status_of(number).expect("it answers");
+    let term = status.leadership.unwrap_or_default().term + 1;
+    let digest = Digest::of(body.as_bytes()).to_string();
+    // StoreDocumentRequest, Document, Header and Stamp of peer.proto.
+    let stamp = [varying(1, term), varying(2, 1), field(3, digest.as_bytes())].concat();
+    let header = [
+        field(1, b"secrets"),
+        field(2, &stamp),
+        field(4, b"ada (admin)"),
+    ];
+    let document = [field(1, &header.concat()), field(2, body.as_bytes())].concat();
+    let request = [varying(1, term), field(2, &document)].concat();
+    let speaker = Stranger::new(fleet.node(2), &fleet.node(2).settings().identity);
+    let path = "/hafleet.v1.Peer/StoreDocument";
+    let answer = speaker.call(fleet.node(number), path, vec![request]);
+    assert_eq!(answer.as_deref().ok(), Some(&[8, 1][..]), "{answer:?}");
+    let key = part("key.pem");
+    let line = key.lines().nth(1).expect("a line of the key");
+    line[24..].to_owned()
+}
+
+#[test]
+fn what_was_stored_in_clear_is_sealed_and_erased_by_itself() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let fleet = prepare(2);
+    for number in fleet.numbers() {
+        fleet.node(number).start_agent();
+    }
+    fleet.wait_formed();
+    let leader = fleet.leader();
+    let mark = hand_over_in_clear(&fleet, leader, "old.example.com");
+    let erased = "what was stored before it was sealed is erased";
+    fleet.node(leader).wait_logged(erased);
+    let revision = fleet.apply(1, &spec(&fleet, "first"));
+    fleet.wait_converged(&revision);
+    for number in fleet.numbers() {
+        wait_shown(&fleet, number, "old.example.com");
+        // Each erases what it was given before the leader sealed it.
+        let data = fleet.node(number).settings().data();
+        wait_until("it is erased", PATIENCE, || {
+            files_with(&data, &mark).is_empty()
+        });
+    }
+    assert_only_in_memory(&fleet, &mark);
+    // Nor after a start with nothing but the disk.
+    for number in fleet.numbers() {
+        fleet.restart(number);
+    }
+    fleet.wait_formed();
+    assert_only_in_memory(&fleet, &mark);
 }
 
 #[test]

@@ -101,6 +101,15 @@ pub enum ClusterError {
     Stopping,
 }
 
+/// What [`Cluster::erase_bodies`] came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// How many bodies went.
+    pub bodies: usize,
+    /// Whether earlier revisions are yet to be fetched from peers, which may bring such bodies again.
+    pub more_may_come: bool,
+}
+
 /// A node's part in the cluster. Cheap to clone; when the last clone is dropped, the node falls silent without a
 /// farewell, as if it had died.
 #[derive(Clone, Debug)]
@@ -312,7 +321,7 @@ impl Cluster {
     }
 
     /// Erases the bodies of revisions of `kind` that are not the newest and for which `is_to_go` holds, and leaves
-    /// nothing of them in the file. The revisions stay in history and conflicts. Returns how many went.
+    /// nothing of them in the file. The revisions stay in history and conflicts.
     ///
     /// # Errors
     /// When the store cannot be read or written; what went is gone all the same.
@@ -320,10 +329,18 @@ impl Cluster {
         &self,
         kind: DocumentKind,
         is_to_go: fn(&str) -> bool,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Erased, StoreError> {
         let documents = Arc::clone(&self.shared.documents);
-        let erased = offload(move || documents.erase_bodies(kind, is_to_go)).await;
-        erased.unwrap_or(Ok(0))
+        let erase = move || {
+            // Before: what comes in between may be found or not.
+            let more_may_come = !documents.missing(kind)?.is_empty();
+            let bodies = documents.erase_bodies(kind, is_to_go)?;
+            Ok(Erased {
+                bodies,
+                more_may_come,
+            })
+        };
+        offload(erase).await.unwrap_or(Ok(Erased::default()))
     }
 
     /// A channel to a member's gRPC port: the connection that is there, or one that is made when it is used.

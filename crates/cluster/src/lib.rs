@@ -93,7 +93,7 @@ mod proto {
 }
 
 pub use absent::Absent;
-pub use cluster::{Cluster, ClusterError};
+pub use cluster::{Cluster, ClusterError, Erased};
 pub use config::{ClusterConfig, HISTORY_LIMIT, KeyShares, MEMBER_RETENTION, ReadRemoved};
 pub use exchange::server::PeerService;
 pub use leadership::Role;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hafleet_cluster::{Cluster, Expect, View, WriteError, WriteRequest};
 use hafleet_identity::sealing::{KeyId, SealedText};
-use hafleet_model::{Document, DocumentKind, NodeId, with_causes};
+use hafleet_model::{Document, DocumentKind, NodeId, Term, with_causes};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{KeyChoice, Vault, VaultError, can_all_read};
 use crate::certificates::CertificateKeeper;
@@ -19,6 +20,9 @@ pub(crate) const PACE: Pace = Pace {
     first_pause: Duration::from_millis(200),
     longest_pause: Duration::from_secs(5),
 };
+
+/// How long earlier revisions have to come before it is looked at them again.
+const FETCHING: Duration = Duration::from_secs(2);
 
 /// What every sealed body begins with, as this program writes it. Looked for where there are many.
 const SEALED_BEGINNING: &str = r#"{"version":2,"#;
@@ -41,7 +45,8 @@ pub(crate) struct SealingLoop {
 /// What of the fleet makes a difference here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
-    leads: bool,
+    /// The term that this node leads. A write that was overtaken is tried again in the next.
+    led: Option<Term>,
     can_all_read: bool,
     live: usize,
 }
@@ -49,7 +54,7 @@ struct Seen {
 impl Seen {
     fn of(view: &View) -> Self {
         Self {
-            leads: view.leadership.is_leader(),
+            led: view.leadership.is_leader().then_some(view.leadership.term),
             can_all_read: can_all_read(view),
             live: view.live_count(),
         }
@@ -143,11 +148,17 @@ impl SealingLoop {
             .await
         {
             Ok(erased) => {
-                if erased > 0 {
+                if erased.bodies > 0 {
                     tracing::info!(
-                        revisions = erased,
+                        revisions = erased.bodies,
                         "what was stored before it was sealed is erased"
                     );
+                }
+                if erased.more_may_come {
+                    return Outcome::Deferred {
+                        until: Instant::now() + FETCHING,
+                        reason: "earlier revisions are on their way, and may not be sealed",
+                    };
                 }
                 self.clean = Some(conflicts);
                 Outcome::Done
