@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on has to say so")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use hafleet_api::v1;
@@ -92,6 +92,12 @@ fn serve_and_reload(fleet: &Fleet) -> String {
     fleet.wait_formed();
     let agent = fleet.node(1).agent_process();
     assert_eq!(standing(agent.pid), (USER, MASK));
+    // Nobody but root, not even another process of its user, looks into its memory or its environment (proc(5)).
+    for file in ["environ", "mem"] {
+        let path = format!("/proc/{}/{file}", agent.pid);
+        let owner = fs::metadata(path).expect("it runs").uid();
+        assert_eq!(owner, 0, "{file}");
+    }
     for marker in ["first", "second"] {
         let revision = fleet.apply(1, &fleet.spec_on(marker, &[80]));
         fleet.wait_converged(&revision);
