@@ -52,6 +52,10 @@ bench: test-deps ## measure; ONLY=fleet, node, discovery, dns, cluster or questi
 simulate: build-deps ## whole fleets under faults, by seed: SEEDS=100000 of them, FROM=0; ends with a line that counts them
 	$(CARGO) run --quiet --release -p hafleet-simulation --bin simulate -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),0)
 
+.PHONY: simulate-mutations
+simulate-mutations: build-deps ## break one rule after the other on purpose, and see that the simulation notices: SEEDS=5000 each, FROM=0
+	$(CARGO) run --quiet --release -p hafleet-simulation --bin simulate -- --flaws --seeds $(or $(SEEDS),5000) --from $(or $(FROM),0)
+
 .PHONY: soak
 soak: test-deps build ## break a fleet at random for FOR=10m; SEED=n for the same faults again, NODES=5
 	$(CARGO) build --profile $(PROFILE) -p hafleet-tests --bin soak

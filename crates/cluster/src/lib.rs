@@ -38,6 +38,7 @@ mod documents;
 mod driver;
 mod exchange;
 mod facts;
+mod forming;
 mod gather;
 mod gossip;
 mod heard;
@@ -101,7 +102,7 @@ pub use limits::{MAX_BODY_LEN, MAX_COMMENT_LEN};
 pub use network::Network;
 pub use store::{Conflict, ConflictReason, Store, StoreError};
 pub use timing::Timing;
-pub use view::{LinkState, Liveness, Member, Standing, View};
+pub use view::{LinkState, Liveness, Member, SeedsShort, Standing, View};
 pub use write::{Expect, Holding, WriteError, WriteRequest, Written};
 
 /// What a node answers its peers: to be added to the agent's tonic server.

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::ReadRemoved;
 use crate::documents::Documents;
 use crate::facts::Facts;
+use crate::forming::Forming;
 use crate::leadership::{Decision, Leadership, Observation};
 use crate::links::LinkStatus;
 use crate::removed::Removed;
@@ -173,7 +174,12 @@ impl Membership {
     /// When the term cannot be read.
     pub fn first_view(&self) -> Result<View, StoreError> {
         let highest = self.documents.highest_term()?;
-        Ok(self.view(BTreeMap::new(), Vec::new(), &self.own.read(), highest))
+        Ok(self.view(
+            BTreeMap::new(),
+            Forming::default(),
+            &self.own.read(),
+            highest,
+        ))
     }
 
     /// This node runs, and has nothing to look at. A longer pause between calls of this and of [`Membership::look`] counts as
@@ -199,55 +205,43 @@ impl Membership {
             .collect();
         addresses.extend(self.roster.addresses());
         addresses.extend(around.seeds.addresses());
-        let unmet_seeds = self.count_seeds(&sightings, around);
+        let forming = self.count_seeds(&sightings, around);
         let highest = self.settle_term(&sightings);
-        let observation = self.observation(&sightings, around, unmet_seeds.len(), highest);
+        let observation = self.observation(&sightings, around, forming.unmet_seeds.len(), highest);
         // What was waited for until here counts as a stall.
         let decision = self.leadership.observe(self.clock.now(), &observation);
         let highest = self.carry_out(decision, highest);
         let facts = self.own_facts();
         Looked {
-            view: self.view(sightings, unmet_seeds, &facts, highest),
+            view: self.view(sightings, forming, &facts, highest),
             facts,
             addresses,
         }
     }
 
-    /// The seeds that count as nodes, since nothing is known of them: none any more once this node has been part of a
-    /// majority in which they counted.
+    /// What seeds have to do with majorities: nothing any more once this node has been part of one in which they counted.
     fn count_seeds(
         &mut self,
         sightings: &BTreeMap<NodeId, Sighting>,
         around: &Surroundings,
-    ) -> Vec<String> {
+    ) -> Forming {
         if self.roster.is_established() {
-            return Vec::new();
+            return Forming::default();
         }
-        let is_met = |address: SocketAddr| {
-            let peer = around
-                .links
-                .get(&address)
-                .and_then(|link| link.peer.as_ref());
-            around.own_addresses.contains(&address)
-                || peer.is_some_and(|peer| sightings.contains_key(peer))
-                || sightings
-                    .values()
-                    .any(|sighting| sighting.report.address == address)
-        };
-        let unmet = around.seeds.none_of(is_met);
+        let forming = Forming::look(sightings, around);
         let removed = self.removed.nodes();
         let counted = sightings.iter().filter(|(id, _)| !removed.contains(*id));
         let own = usize::from(!removed.contains(&self.me));
-        let known = own + counted.clone().count() + unmet.len();
+        let known = own + counted.clone().count() + forming.unmet_seeds.len();
         let live = counted.filter(|(_, sighting)| sighting.liveness().is_live());
-        if (own + live.count()) * 2 <= known {
-            return unmet;
+        if (own + live.count()) * 2 <= known || forming.seeds_short.is_some() {
+            return forming;
         }
         match self.roster.establish() {
-            Ok(()) => Vec::new(),
+            Ok(()) => Forming::default(),
             Err(error) => {
                 tracing::error!(%error, "that this node is of a fleet could not be written down");
-                unmet
+                forming
             }
         }
     }
@@ -376,7 +370,7 @@ impl Membership {
     fn view(
         &self,
         sightings: BTreeMap<NodeId, Sighting>,
-        unmet_seeds: Vec<String>,
+        forming: Forming,
         facts: &Facts,
         highest: Term,
     ) -> View {
@@ -400,7 +394,8 @@ impl Membership {
         let leadership = Standing::of(self.leadership.role(), &self.me, highest);
         View {
             members,
-            unmet_seeds,
+            unmet_seeds: forming.unmet_seeds,
+            seeds_short: forming.seeds_short,
             leadership,
         }
     }

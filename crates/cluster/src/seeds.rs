@@ -34,6 +34,11 @@ impl ResolvedSeeds {
         }
     }
 
+    /// How many there are, by name.
+    pub(crate) fn len(&self) -> usize {
+        self.seeds.len()
+    }
+
     /// All addresses that are known.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.seeds.values().flatten().copied()

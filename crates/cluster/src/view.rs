@@ -139,8 +139,20 @@ pub struct View {
     /// Seeds of which nothing is known, while this node has yet to be part of a majority: each could be a node of a
     /// fleet that is there already, and counts as one.
     pub unmet_seeds: Vec<String>,
+    /// When this node has never been part of a majority, and too few of its seeds are live for anything to be one.
+    pub seeds_short: Option<SeedsShort>,
     /// Who leads.
     pub leadership: Standing,
+}
+
+/// Too few seeds. Two halves of a fleet that forms behind a cut cannot both have more than half of the seeds, while each may
+/// have more than half of the nodes that it has ever met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedsShort {
+    /// The seeds that are not live.
+    pub silent: Vec<String>,
+    /// How many seeds there are, this node counted as one.
+    pub of: usize,
 }
 
 impl View {
@@ -175,12 +187,12 @@ impl View {
         let among = self
             .counted()
             .filter(|member| nodes.contains(&member.report.id));
-        among.count() * 2 > self.known_count()
+        self.seeds_short.is_none() && among.count() * 2 > self.known_count()
     }
 
     /// Whether more than half of the nodes that are counted are live.
     pub fn has_majority(&self) -> bool {
-        self.live_count() * 2 > self.known_count()
+        self.seeds_short.is_none() && self.live_count() * 2 > self.known_count()
     }
 
     /// Who is counted and not live, at `now_ms`, in milliseconds since 1970.
@@ -203,7 +215,15 @@ impl View {
             reason: "a seed that this node has never met".to_owned(),
             unseen_for: None,
         });
-        dead.chain(unmet).collect()
+        let silent = self.seeds_short.iter().flat_map(|short| &short.silent);
+        let silent = silent
+            .filter(|seed| !self.unmet_seeds.contains(seed))
+            .map(|seed| Absent {
+                name: seed.clone(),
+                reason: "a seed, of which a fleet that forms needs more than half".to_owned(),
+                unseen_for: None,
+            });
+        dead.chain(unmet).chain(silent).collect()
     }
 
     /// The live members that say that `stamp` is their newest of `kind`.
@@ -424,6 +444,7 @@ mod tests {
         let view = View {
             members: vec![member("a", true), member("b", true), member("c", false)],
             unmet_seeds: Vec::new(),
+            seeds_short: None,
             leadership: Standing::of(&Role::Leader(Term(1)), &id("a"), Term(1)),
         };
         assert_eq!((view.known_count(), view.live_count()), (2, 2));

@@ -14,6 +14,7 @@ use hafleet_cluster::{Conflict, ConflictReason, StoreError};
 use hafleet_model::{Document, DocumentKind, Header, NodeId, Stamp, Term};
 use redb::StorageBackend;
 
+use crate::flaw::Lie;
 use crate::rng::Rng;
 
 /// What goes wrong with a disk.
@@ -34,17 +35,36 @@ struct Shelf {
     bodies: BTreeMap<Stamp, String>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// All that is on the disk.
+#[derive(Debug, Clone, Default)]
+struct Content {
     owner: Option<NodeId>,
     generation: u64,
     term: Term,
     is_established: bool,
     members: BTreeMap<String, KnownMember>,
     shelves: BTreeMap<DocumentKind, Shelf>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Content,
+    lie: Option<Unsynced>,
     trouble: Trouble,
     is_dead: bool,
 }
+
+/// A disk that lies, and what is on it for certain.
+#[derive(Debug)]
+struct Unsynced {
+    lie: Lie,
+    synced: Content,
+    /// Since then.
+    writes: u64,
+}
+
+/// A disk that lies syncs once in so many writes.
+const SYNC_EVERY: u64 = 4;
 
 /// Storage in memory, for one node, over all its restarts.
 #[derive(Debug, Default)]
@@ -52,7 +72,25 @@ pub struct MemoryStorage {
     state: Mutex<State>,
 }
 
+impl Clone for MemoryStorage {
+    /// Another disk with the same on it, with which nothing goes wrong.
+    fn clone(&self) -> Self {
+        let state = State {
+            content: self.state().content.clone(),
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+}
+
 impl MemoryStorage {
+    /// All that is on it, in words that differ where it does.
+    pub fn content(&self) -> String {
+        format!("{:?}", self.state().content)
+    }
+
     /// From now on this goes wrong.
     pub fn set_trouble(&self, trouble: Trouble) {
         self.state().trouble = trouble;
@@ -70,19 +108,43 @@ impl MemoryStorage {
         state.trouble = Trouble::default();
     }
 
+    /// From now on it says that it has kept what it has not.
+    pub fn set_lie(&self, lie: Lie) {
+        let mut state = self.state();
+        state.lie = Some(Unsynced {
+            lie,
+            synced: state.content.clone(),
+            writes: 0,
+        });
+    }
+
+    /// The power is gone: what a disk that lies has not kept is gone too.
+    pub fn lose_power(&self) {
+        let state = &mut *self.state();
+        let Some(Unsynced { lie, synced, .. }) = &state.lie else {
+            return;
+        };
+        match lie {
+            Lie::Terms => state.content.term = synced.term,
+            Lie::Revisions => state.content.shelves.clone_from(&synced.shelves),
+            Lie::Generations => state.content.generation = 0,
+            Lie::Conflicts => {}
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+    fn read<T>(&self, read: impl FnOnce(&Content) -> T) -> Result<T, StoreError> {
         let state = self.state();
         match state.is_dead {
             true => Err(failed("the power has failed")),
-            false => Ok(read(&state)),
+            false => Ok(read(&state.content)),
         }
     }
 
-    fn write<T>(&self, write: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+    fn write<T>(&self, write: impl FnOnce(&mut Content) -> T) -> Result<T, StoreError> {
         let mut state = self.state();
         if state.is_dead {
             return Err(failed("the power has failed"));
@@ -95,12 +157,24 @@ impl MemoryStorage {
             if *left == 0 {
                 state.is_dead = true;
                 if state.trouble.is_last_kept {
-                    write(&mut state);
+                    write(&mut state.content);
                 }
                 return Err(failed("the power has failed"));
             }
         }
-        Ok(write(&mut state))
+        state.sync_sometimes();
+        Ok(write(&mut state.content))
+    }
+}
+
+impl State {
+    fn sync_sometimes(&mut self) {
+        if let Some(unsynced) = &mut self.lie {
+            unsynced.writes += 1;
+            if unsynced.writes % SYNC_EVERY == 0 {
+                unsynced.synced = self.content.clone();
+            }
+        }
     }
 }
 
@@ -243,7 +317,14 @@ impl Storage for MemoryStorage {
     }
 
     fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
-        self.write(|state| state.shelves.entry(kind).or_default().apply(change))
+        let lie = self.state().lie.as_ref().map(|unsynced| unsynced.lie);
+        self.write(|state| {
+            let shelf = state.shelves.entry(kind).or_default();
+            shelf.apply(change);
+            if lie == Some(Lie::Conflicts) {
+                shelf.conflicts.clear();
+            }
+        })
     }
 
     fn members(&self) -> Result<Vec<KnownMember>, StoreError> {

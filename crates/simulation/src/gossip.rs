@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hafleet_cluster::machines::{Facts, Heard, HeardNode};
 
+use crate::flaw::Keeping;
 use crate::packet::Entry;
 use crate::plan::Millis;
 
@@ -122,11 +123,17 @@ impl Gossip {
             .is_some_and(|last| now.saturating_sub(last) < self.detection)
     }
 
-    pub(crate) fn heard(&self, now: Millis) -> Heard {
+    pub(crate) fn heard(&self, now: Millis, keeping: Keeping) -> Heard {
         let mut heard = Heard::default();
+        let mut before = None;
+        // The runs of a node come one after the other, the oldest first.
         for known in self.others.values() {
+            let is_oldest = before.replace(known.entry.node) != Some(known.entry.node);
+            if !keeping.believes(is_oldest) {
+                continue;
+            }
             heard.add(HeardNode {
-                facts: Arc::clone(&known.entry.facts),
+                facts: keeping.facts(&known.entry.facts),
                 is_alive: self.is_beating(known, now),
                 is_fading: false,
             });

@@ -11,8 +11,10 @@
 //! The same seed gives the same simulation on any machine: nothing is read from the outside, and chance is `rng`'s.
 
 pub mod disk;
+pub mod flaw;
 mod gossip;
 mod machine;
+pub mod mutations;
 mod network;
 mod node;
 mod packet;

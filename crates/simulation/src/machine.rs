@@ -9,6 +9,7 @@ use hafleet_cluster::machines::{Clock, Storage};
 use hafleet_cluster::{Store, StoreError};
 
 use crate::disk::{Blocks, MemoryStorage, Opened, Trouble};
+use crate::flaw::Lie;
 use crate::node::Run;
 use crate::plan::Millis;
 use crate::rng::Rng;
@@ -18,6 +19,16 @@ use crate::rng::Rng;
 enum Disk {
     Memory(Arc<MemoryStorage>),
     Blocks(Arc<Blocks>),
+}
+
+impl Disk {
+    fn memory(lie: Option<Lie>) -> Self {
+        let storage: Arc<MemoryStorage> = Arc::default();
+        if let Some(lie) = lie {
+            storage.set_lie(lie);
+        }
+        Self::Memory(storage)
+    }
 }
 
 /// One machine.
@@ -37,11 +48,11 @@ pub(crate) struct Machine {
 const BEGINS_MS: i64 = 1_790_000_000_000;
 
 impl Machine {
-    pub(crate) fn new(has_real_store: bool) -> Self {
+    pub(crate) fn new(has_real_store: bool, lie: Option<Lie>) -> Self {
         Self {
             disk: match has_real_store {
                 true => Disk::Blocks(Arc::default()),
-                false => Disk::Memory(Arc::default()),
+                false => Disk::memory(lie),
             },
             wall_offset_ms: Arc::new(AtomicI64::new(BEGINS_MS)),
             run: None,
@@ -80,6 +91,16 @@ impl Machine {
         match &self.disk {
             Disk::Memory(storage) => storage.is_dead(),
             Disk::Blocks(blocks) => blocks.is_dead(),
+        }
+    }
+
+    /// The run is over at once. A disk that did not fail in a write is as it was.
+    pub(crate) fn lose_power(&mut self) {
+        self.run = None;
+        self.stalled_until = 0;
+        self.set_trouble(Trouble::default());
+        if let Disk::Memory(storage) = &self.disk {
+            storage.lose_power();
         }
     }
 

@@ -1,16 +1,18 @@
 //! Runs the simulations of many seeds, and explains the first that breaks an invariant.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
+use hafleet_simulation::flaw::Flaw;
+use hafleet_simulation::mutations::noticed;
 use hafleet_simulation::plan::Plan;
-use hafleet_simulation::{explain, run};
+use hafleet_simulation::{Violation, explain, run};
 
 /// Simulate fleets under faults, and check that no invariant is ever broken.
 #[derive(Parser)]
@@ -27,6 +29,30 @@ struct Arguments {
     /// Tell what happens in the first seed, and run no other.
     #[arg(long)]
     trace: bool,
+    /// Break this rule on purpose, and see that it is noticed.
+    #[arg(long)]
+    flaw: Option<Flaw>,
+    /// Break each rule in turn, in as many seeds, and fail if one is not noticed.
+    #[arg(long, conflicts_with_all = ["flaw", "trace"])]
+    flaws: bool,
+}
+
+impl Arguments {
+    fn plan(&self, seed: u64) -> Plan {
+        Plan {
+            flaw: self.flaw,
+            ..Plan::of(seed)
+        }
+    }
+
+    fn threads(&self) -> anyhow::Result<usize> {
+        Ok(match self.threads {
+            Some(threads) => threads.max(1),
+            None => thread::available_parallelism()
+                .context("how many processors there are")?
+                .get(),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -44,7 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
     if arguments.trace {
-        let report = run(&Plan::of(arguments.from), true);
+        let report = run(&arguments.plan(arguments.from), true);
         for line in &report.trace {
             writeln!(out, "{line}")?;
         }
@@ -56,14 +82,12 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         });
     }
+    if arguments.flaws {
+        return break_each_rule(&arguments, &mut out);
+    }
     let begun = Instant::now();
     let sum = Sum::default();
-    let threads = match arguments.threads {
-        Some(threads) => threads.max(1),
-        None => thread::available_parallelism()
-            .context("how many processors there are")?
-            .get(),
-    };
+    let threads = arguments.threads()?;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| work(&arguments, &sum)))
@@ -97,13 +121,69 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
+/// One line for each flaw: in which seed it was noticed first, and by what.
+fn break_each_rule(arguments: &Arguments, out: &mut impl io::Write) -> anyhow::Result<ExitCode> {
+    let flaws = Flaw::value_variants();
+    let next = AtomicUsize::new(0);
+    let (sender, findings) = mpsc::channel();
+    let mut missed = Vec::new();
+    let seeds = || (0..arguments.seeds).map(|index| arguments.from.wrapping_add(index));
+    let threads = arguments.threads()?;
+    thread::scope(|scope| -> anyhow::Result<()> {
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(flaw) = flaws.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody listens any more once the output is gone.
+                    let _ = sender.send((*flaw, noticed(*flaw, seeds())));
+                }
+            });
+        }
+        drop(sender);
+        for (flaw, finding) in findings {
+            let name = name(flaw);
+            match finding {
+                Some((seed, violation)) => {
+                    let Violation {
+                        invariant, what, ..
+                    } = violation;
+                    writeln!(out, "{name:<22} {invariant} falls in seed {seed}: {what}")?;
+                }
+                None => {
+                    writeln!(out, "{name:<22} is not noticed")?;
+                    missed.push(name);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    writeln!(
+        out,
+        "{} rules broken one at a time, in up to {} seeds from {}: {} noticed, {} not",
+        flaws.len(),
+        arguments.seeds,
+        arguments.from,
+        flaws.len() - missed.len(),
+        missed.len(),
+    )?;
+    Ok(match missed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn name(flaw: Flaw) -> String {
+    let value = flaw.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 fn work(arguments: &Arguments, sum: &Sum) {
     while !sum.is_over.load(Ordering::Relaxed) {
         let index = sum.next.fetch_add(1, Ordering::Relaxed);
         if index >= arguments.seeds {
             return;
         }
-        let plan = Plan::of(arguments.from.wrapping_add(index));
+        let plan = arguments.plan(arguments.from.wrapping_add(index));
         let report = run(&plan, false);
         let (acknowledged, committed) = report.acknowledged;
         sum.events.fetch_add(report.events, Ordering::Relaxed);

@@ -20,8 +20,9 @@ use hafleet_cluster::{
 use hafleet_model::report::NodeReport;
 use hafleet_model::{Document, DocumentKind, FleetName, NodeId, Stamp, Term};
 
+use crate::flaw::Keeping;
 use crate::gossip::Gossip;
-use crate::packet::{Answer, Packet, Reply, Request, ZoneReply, ZoneRequest, refused};
+use crate::packet::{Answer, Batch, Packet, Reply, Request, ZoneReply, ZoneRequest, refused};
 use crate::plan::Millis;
 use crate::publication::{Leading, Publication, Verdict};
 
@@ -92,6 +93,7 @@ pub(crate) struct Setting {
     pub(crate) detection: Millis,
     /// Grows with each run of any node.
     pub(crate) epoch: u64,
+    pub(crate) keeping: Keeping,
     pub(crate) is_traced: bool,
 }
 
@@ -224,7 +226,7 @@ impl Run {
             (address.to_string(), vec![address])
         });
         let around = Surroundings {
-            heard: self.gossip.heard(now),
+            heard: self.gossip.heard(now, self.setting.keeping),
             links: self.links.clone(),
             own_addresses: HashSet::from([address(self.setting.index)]),
             seeds: ResolvedSeeds::new(seeds),
@@ -306,7 +308,9 @@ impl Run {
                 let now = self.setting.clock.now();
                 let view = Arc::clone(&self.view);
                 let next = self.courses[index].next(&view, &self.documents, now);
-                if let repair::Next::Fetch(fetch) = next {
+                if let repair::Next::Fetch(fetch) = next
+                    && !self.leaves_out(&fetch)
+                {
                     self.fetches[index] = Some(fetch);
                     self.fetch_on(index);
                 }
@@ -315,22 +319,27 @@ impl Run {
         self.gather_on();
     }
 
+    /// Whether a fetch is one that a flaw leaves out.
+    fn leaves_out(&self, fetch: &Fetch) -> bool {
+        let keeping = self.setting.keeping;
+        let missing = || self.documents.missing(fetch.kind()).unwrap_or_default();
+        keeping.0.is_some() && keeping.leaves_out(missing().contains(&fetch.stamp()))
+    }
+
     fn fetch_on(&mut self, index: usize) {
-        while let Some(mut fetch) = self.fetches[index].take() {
-            let Some(holder) = fetch.next_holder() else {
-                self.end_fetch(index, fetch, false);
-                return;
-            };
-            let way = self.way(&holder);
-            let request = Request::Fetch {
-                kind: fetch.kind(),
-                stamp: Some(fetch.stamp()),
-            };
-            self.fetches[index] = Some(fetch);
-            if let Some(to) = way {
+        let Some(mut fetch) = self.fetches[index].take() else {
+            return;
+        };
+        match fetch.next_holder(|holder| self.way(holder)) {
+            Some(to) => {
+                let request = Request::Fetch {
+                    kind: fetch.kind(),
+                    stamp: Some(fetch.stamp()),
+                };
+                self.fetches[index] = Some(fetch);
                 self.ask(to, request, FETCH_DEADLINE, Purpose::Repair(index));
-                return;
             }
+            None => self.end_fetch(index, fetch, false),
         }
     }
 
@@ -381,7 +390,10 @@ impl Run {
             force,
         };
         let now_ms = self.setting.clock.now_ms();
-        let begun = Write::begin(&self.id, request, &self.view, self.ready[index], now_ms);
+        let (keeping, term) = (self.setting.keeping, self.view.leadership.term);
+        let view = keeping.fleet(&self.view);
+        let ready = keeping.ready(self.ready[index], term);
+        let begun = Write::begin(&self.id, request, &view, ready, now_ms);
         match begun {
             Err(error) => self.effects.push(Effect::Written {
                 id,
@@ -465,7 +477,7 @@ impl Run {
 
     fn append(&mut self, index: usize, mut writing: Writing) {
         self.ready[index] = Some(writing.write.term());
-        let view = Arc::clone(&self.view);
+        let view = self.setting.keeping.fleet(&self.view);
         let still_leads = |term| view.leadership.role == Role::Leader(term);
         let document = match writing.write.append(&self.documents, still_leads) {
             Ok(document) => document,
@@ -588,7 +600,8 @@ impl Run {
         match reply? {
             Answer::Document(document, ancestry) => {
                 let (kind, stamp) = (document.kind(), document.stamp());
-                repair::take_in(&self.documents, document, &ancestry)?;
+                let ancestry = self.setting.keeping.ancestry(&ancestry);
+                repair::take_in(&self.documents, document, ancestry)?;
                 self.note(|| format!("has fetched {kind} {stamp}"));
                 self.effects.push(Effect::Changed);
                 self.effects.push(Effect::Look);
@@ -737,14 +750,20 @@ impl Run {
         };
         let probe = |id: &NodeId| index_of(id).is_some_and(|index| !down.contains(&index));
         let (_, publication) = &mut self.publication;
+        let has_majority = self.view.has_majority();
         let leader = Leading {
             fleet: &self.setting.fleet,
             view: &self.view,
             term,
+            has_majority: self.setting.keeping.has_majority(has_majority),
         };
         match publication.decide(&leader, records, probe, now, nonce) {
-            Verdict::Write(batch) => {
-                self.note(|| format!("writes {batch:?}"));
+            Verdict::Write(changes) => {
+                self.note(|| format!("writes {changes:?}"));
+                let batch = Batch {
+                    changes: self.setting.keeping.batch(changes, records),
+                    has_majority,
+                };
                 self.ask_zone(term, ZoneRequest::Change(batch));
             }
             Verdict::Superseded(later) => {

@@ -81,7 +81,15 @@ pub(crate) fn refused(refusal: Refusal) -> AskError {
 #[derive(Debug, Clone)]
 pub(crate) enum ZoneRequest {
     Read,
-    Change(Vec<Change>),
+    Change(Batch),
+}
+
+/// A batch of changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) changes: Vec<Change>,
+    /// Whether its leader had a majority when it decided upon it.
+    pub(crate) has_majority: bool,
 }
 
 /// What Route53 answers; nothing at all comes as a call that timed out.

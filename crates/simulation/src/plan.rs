@@ -4,6 +4,7 @@ use std::fmt;
 
 use hafleet_model::DocumentKind;
 
+use crate::flaw::Flaw;
 use crate::rng::Rng;
 
 /// Milliseconds since the simulation began.
@@ -180,6 +181,8 @@ pub struct Plan {
     pub nodes: usize,
     /// Whether the real store is under the rules, on blocks that lose what was not synced.
     pub has_real_store: bool,
+    /// Which rule is broken on purpose; none but to see that it is noticed.
+    pub flaw: Option<Flaw>,
     /// What happens when, in order.
     pub actions: Vec<(Millis, Action)>,
     /// From when on nothing goes wrong any more: all cuts are mended, all nodes are up.
@@ -221,6 +224,7 @@ impl Plan {
             seed,
             nodes,
             has_real_store: seed % REAL_STORE_EVERY == REAL_STORE_EVERY - 1,
+            flaw: None,
             actions,
             calm_from,
             ends: calm_from + CALM,

@@ -22,7 +22,7 @@ pub(crate) const NAME: &str = "www.test";
 /// The mark of the authority under which the fleet's certificates are.
 const AUTHORITY: &str = "a1";
 /// How long nothing must have been written before a leader without a majority takes the name.
-const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// What a leader does about what it read.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Leading<'a> {
     pub(crate) fleet: &'a FleetName,
     pub(crate) view: &'a View,
     pub(crate) term: Term,
+    /// Whether it takes itself for one with a majority.
+    pub(crate) has_majority: bool,
 }
 
 /// What a leader remembers of the name, for as long as its term lasts.
@@ -57,7 +59,12 @@ impl Publication {
         now: Millis,
         nonce: u64,
     ) -> Verdict {
-        let Leading { fleet, view, term } = *leader;
+        let Leading {
+            fleet,
+            view,
+            term,
+            has_majority,
+        } = *leader;
         let Some(own) = view.own() else {
             return Verdict::Nothing;
         };
@@ -76,7 +83,7 @@ impl Publication {
             authorities: vec![AUTHORITY.to_owned()],
             node: me.clone(),
             term,
-            has_majority: view.has_majority(),
+            has_majority,
         };
         let unchanged = Duration::from_millis(unchanged);
         let lease = lease(&claimant, there.ownership.as_ref(), unchanged, LEASE);

@@ -11,6 +11,7 @@ use hafleet_cluster::machines::{AskError, LinkStatus};
 use hafleet_model::FleetName;
 
 use crate::disk::Trouble;
+use crate::flaw::Keeping;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::node::{Effect, Run, Setting, address, node_id};
@@ -125,7 +126,7 @@ impl<'p> World<'p> {
             queue: BTreeMap::new(),
             sequence: 0,
             machines: (0..plan.nodes)
-                .map(|_| Machine::new(plan.has_real_store))
+                .map(|_| Machine::new(plan.has_real_store, Keeping(plan.flaw).lie()))
                 .collect(),
             network: Network::new(rng.split()),
             zone: Zone::default(),
@@ -519,6 +520,7 @@ impl<'p> World<'p> {
             clock: self.machines[node].clock(self.begun, &self.now),
             detection: rng.between(4_500, 7_000),
             epoch: self.epochs,
+            keeping: Keeping(self.plan.flaw),
             is_traced: self.is_traced,
         };
         let opened = self.machines[node].open();
@@ -556,11 +558,7 @@ impl<'p> World<'p> {
     }
 
     fn lose_power(&mut self, node: usize) {
-        let machine = &mut self.machines[node];
-        machine.run = None;
-        machine.stalled_until = 0;
-        // A disk that did not fail in a write is as it was.
-        machine.set_trouble(Trouble::default());
+        self.machines[node].lose_power();
     }
 
     fn act(&mut self, index: usize) -> Step {
@@ -643,7 +641,7 @@ impl<'p> World<'p> {
         let reply = match request {
             ZoneRequest::Read => ZoneReply::Records(self.zone.records()),
             ZoneRequest::Change(batch) => {
-                let is_applied = self.zone.apply(NAME, &batch);
+                let is_applied = self.zone.apply(NAME, &batch, self.now());
                 self.tell(|| {
                     let words = if is_applied { "takes" } else { "refuses" };
                     format!("Route53 {words} the batch of n{node}")

@@ -17,6 +17,14 @@ const KEPT: &[(u64, &str)] = &[
         "a revision came down in a write that a full disk had failed; as part of a later one's ancestry it lost its header",
     ),
     (63, "the same, and the first to be found"),
+    (
+        2009058,
+        "a gap was given up since one peer did not have the revision yet, and the other was not connected and not asked",
+    ),
+    (
+        2009558,
+        "a fleet that formed behind a cut did so twice: each half had most of the nodes that it had met",
+    ),
 ];
 
 fn check(seed: u64) -> Option<String> {

@@ -77,6 +77,7 @@ fn step(
     let view = View {
         members,
         unmet_seeds: Vec::new(),
+        seeds_short: None,
         leadership: Standing {
             role: hafleet_cluster::Role::Leader(Term(1)),
             leader: Some(id("a")),
@@ -146,6 +147,7 @@ fn ec2_is_asked_of_the_dead_that_are_instances() {
     let view = View {
         members,
         unmet_seeds: Vec::new(),
+        seeds_short: None,
         leadership: Standing {
             role: hafleet_cluster::Role::Leader(Term(1)),
             leader: None,

@@ -64,6 +64,7 @@ fn sight(others: Vec<Member>) -> Sight {
     let view = View {
         members: others.into_iter().chain([own]).collect(),
         unmet_seeds: Vec::new(),
+        seeds_short: None,
         leadership: Standing {
             role: Role::Leader(Term(3)),
             leader: None,

@@ -78,6 +78,7 @@ impl Scene {
         View {
             members: self.vaults.iter().map(member).collect(),
             unmet_seeds: Vec::new(),
+            seeds_short: None,
             leadership: Standing {
                 role: Role::Leader(Term(1)),
                 leader: Some(self.vaults[0].0.clone()),

@@ -117,10 +117,7 @@ impl Repairer {
     }
 
     async fn carry_out(&self, fetch: &mut Fetch) -> bool {
-        while let Some(holder) = fetch.next_holder() {
-            let Some(channel) = self.links.channel(&holder) else {
-                continue;
-            };
+        while let Some(channel) = fetch.next_holder(|holder| self.links.channel(holder)) {
             let peer = Peer::new(channel, FETCH_DEADLINE);
             let (kind, stamp) = (fetch.kind(), fetch.stamp());
             let fetched = tokio::select! {

@@ -23,13 +23,14 @@ pub enum Next {
     Wait(Option<Duration>),
 }
 
-/// One revision to be fetched, from the first of some peers that has it. "Not found" is the answer only when all say so.
+/// One revision to be fetched, from the first of some peers that has it. "Not found" is the answer only when all were asked
+/// and say so.
 #[derive(Debug)]
 pub struct Fetch {
     kind: DocumentKind,
     stamp: Stamp,
     holders: VecDeque<NodeId>,
-    failure: RepairError,
+    failure: Option<RepairError>,
     is_backfill: bool,
 }
 
@@ -44,24 +45,38 @@ impl Fetch {
         self.stamp
     }
 
-    /// Whom to ask next; none when all were asked, and [`Fetch::failure`] says how it ended.
-    pub fn next_holder(&mut self) -> Option<NodeId> {
-        self.holders.pop_front()
+    /// The way to whom to ask next, as `way` has it; none when all were asked that can be, and [`Fetch::failure`] says how
+    /// it ended. Who cannot be asked may have it.
+    pub fn next_holder<W>(&mut self, way: impl Fn(&NodeId) -> Option<W>) -> Option<W> {
+        while let Some(holder) = self.holders.pop_front() {
+            match way(&holder) {
+                Some(way) => return Some(way),
+                None => self.failed(RepairError::NoHolder),
+            }
+        }
+        None
     }
 
     /// The peer that was to be asked did not help.
     pub fn failed(&mut self, error: RepairError) {
-        let says_less = matches!(error, RepairError::Ask(AskError::NotFound))
-            && matches!(self.failure, RepairError::Ask(_) | RepairError::Adopt(_));
-        // Another failure says more: that peer may have it.
-        if !says_less {
-            self.failure = error;
+        let says_enough = |failure: &RepairError| says(failure) <= says(&error);
+        if self.failure.as_ref().is_none_or(says_enough) {
+            self.failure = Some(error);
         }
     }
 
     /// Why it failed.
     pub fn failure(self) -> RepairError {
-        self.failure
+        self.failure.unwrap_or(RepairError::NoHolder)
+    }
+}
+
+/// How much a failure says: that a peer does not have the revision says nothing of the others.
+fn says(failure: &RepairError) -> u8 {
+    match failure {
+        RepairError::Ask(AskError::NotFound) => 0,
+        RepairError::NoHolder => 1,
+        _ => 2,
     }
 }
 
@@ -154,7 +169,7 @@ impl Course {
             kind: self.kind,
             stamp,
             holders: holders.into(),
-            failure: RepairError::NoHolder,
+            failure: None,
             is_backfill,
         }
     }
@@ -211,3 +226,7 @@ pub fn take_in(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

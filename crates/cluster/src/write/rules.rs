@@ -77,11 +77,7 @@ impl Write {
         let term = leading(view)?;
         let goes_on_alone = request.force || request.kind.is_observed();
         if !goes_on_alone && !view.has_majority() {
-            return Err(WriteError::NoMajority {
-                live: view.live_count(),
-                known: view.known_count(),
-                missing: view.absent(now_ms),
-            });
+            return Err(no_majority(view, now_ms));
         }
         let step = if ready == Some(term) {
             Step::Append
@@ -316,6 +312,20 @@ fn refuse(error: WriteError) -> Step {
     Step::Refuse {
         error,
         learned: None,
+    }
+}
+
+fn no_majority(view: &View, now_ms: i64) -> WriteError {
+    let (live, known) = (view.live_count(), view.known_count());
+    // Of the nodes there may be enough, and too few of those that are named as seeds.
+    let (live, known) = match &view.seeds_short {
+        Some(short) if live * 2 > known => (short.of - short.silent.len(), short.of),
+        _ => (live, known),
+    };
+    WriteError::NoMajority {
+        live,
+        known,
+        missing: view.absent(now_ms),
     }
 }
 

@@ -25,6 +25,7 @@ fn view(term: Term) -> Arc<View> {
     Arc::new(View {
         members: vec![member],
         unmet_seeds: Vec::new(),
+        seeds_short: None,
         leadership: Standing::of(&Role::Leader(term), &node(), term),
     })
 }
