@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hafleet_model::{Digest, Document, DocumentKind, Header, Revision, Stamp, Term};
+use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -269,20 +269,21 @@ impl Documents {
             .collect())
     }
 
-    /// Promises the leader of `term` to store nothing for an earlier one, and does `act`; or says to whom of which later
-    /// term it has promised that before. Nothing comes between: whoever is told under a promise what is newest here would
-    /// otherwise not be told of what an earlier leader has stored a moment later, and counts as committed.
+    /// Promises `leader` of `term` to store nothing for another one of that term or of an earlier one, and does `act`; or
+    /// gives the term above which it has to claim, since another was promised that before. Nothing comes between: whoever is
+    /// told under a promise what is newest here would otherwise not be told of what another leader has stored a moment
+    /// later, and counts as committed.
     ///
     /// # Errors
     /// When the promise cannot be made durable.
     pub fn promised<T>(
         &self,
-        term: Term,
+        (leader, term): (&NodeId, Term),
         act: impl FnOnce() -> T,
     ) -> Result<Result<T, Term>, StoreError> {
         // It guards no data, so one left by a panic is as good as any.
         let _held = self.promise.lock().unwrap_or_else(PoisonError::into_inner);
-        let highest = self.store.raise_term(term)?;
+        let highest = self.store.promise(term, leader)?;
         Ok(if highest > term {
             Err(highest)
         } else {

@@ -76,7 +76,7 @@ pub mod machines {
     pub use crate::repair::{RepairError, rules as repair};
     pub use crate::roster::{Heard, HeardNode};
     pub use crate::seeds::ResolvedSeeds;
-    pub use crate::storage::Storage;
+    pub use crate::storage::{Promises, Storage};
     pub use crate::store::{Change, KnownMember, LineRecord};
     pub use crate::write::rules as write;
 }

@@ -36,6 +36,10 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Makes `term` the highest ever seen, unless a higher one is; returns the highest.
     fn raise_term(&self, term: Term) -> Result<Term, StoreError>;
 
+    /// Promises `leader` to store for no other leader of `term`, and for none of an earlier one. Returns `term`; or, when
+    /// another promise stands against that, the term above which `leader` has to claim.
+    fn promise(&self, term: Term, leader: &NodeId) -> Result<Term, StoreError>;
+
     /// The line of `kind`, oldest first.
     fn line(&self, kind: DocumentKind) -> Result<Vec<LineRecord>, StoreError>;
 
@@ -66,6 +70,30 @@ pub trait Storage: Debug + Send + Sync + 'static {
     fn remember_members(&self, seen: &[KnownMember], gone: &[String]) -> Result<(), StoreError>;
 }
 
+/// What a node has promised to leaders: the highest term that it has seen, and to whom it promised to store in which.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Promises {
+    /// The highest term ever seen.
+    pub highest: Term,
+    /// The last promise.
+    pub last: Option<(Term, NodeId)>,
+}
+
+impl Promises {
+    /// What [`Storage::promise`] answers without writing anything; none when the promise is new.
+    pub fn answer(&self, term: Term, leader: &NodeId) -> Option<Term> {
+        if self.highest > term {
+            return Some(self.highest);
+        }
+        match &self.last {
+            Some((promised, holder)) if *promised == term && holder == leader => Some(term),
+            // Two nodes may claim one term at the same time. Only one of them gets a majority, then.
+            Some((promised, _)) if *promised >= term => Some(promised.next()),
+            _ => None,
+        }
+    }
+}
+
 impl Storage for Store {
     fn name(&self) -> String {
         self.path().display().to_string()
@@ -93,6 +121,10 @@ impl Storage for Store {
 
     fn raise_term(&self, term: Term) -> Result<Term, StoreError> {
         Self::raise_term(self, term)
+    }
+
+    fn promise(&self, term: Term, leader: &NodeId) -> Result<Term, StoreError> {
+        Self::promise(self, term, leader)
     }
 
     fn line(&self, kind: DocumentKind) -> Result<Vec<LineRecord>, StoreError> {

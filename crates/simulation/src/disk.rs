@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hafleet_cluster::machines::{Change, KnownMember, LineRecord, Storage};
+use hafleet_cluster::machines::{Change, KnownMember, LineRecord, Promises, Storage};
 use hafleet_cluster::{Conflict, ConflictReason, StoreError};
 use hafleet_model::{Document, DocumentKind, Header, NodeId, Stamp, Term};
 use redb::StorageBackend;
@@ -41,6 +41,7 @@ struct Content {
     owner: Option<NodeId>,
     generation: u64,
     term: Term,
+    promised: Option<(Term, NodeId)>,
     is_established: bool,
     members: BTreeMap<String, KnownMember>,
     shelves: BTreeMap<DocumentKind, Shelf>,
@@ -293,6 +294,24 @@ impl Storage for MemoryStorage {
         self.write(|state| {
             state.term = state.term.max(term);
             state.term
+        })
+    }
+
+    fn promise(&self, term: Term, leader: &NodeId) -> Result<Term, StoreError> {
+        let answer = |state: &Content| {
+            let promises = Promises {
+                highest: state.term,
+                last: state.promised.clone(),
+            };
+            promises.answer(term, leader)
+        };
+        if let Some(answer) = self.read(answer)? {
+            return Ok(answer);
+        }
+        self.write(|state| {
+            state.term = term;
+            state.promised = Some((term, leader.clone()));
+            term
         })
     }
 

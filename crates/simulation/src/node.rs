@@ -676,8 +676,11 @@ impl Run {
 
     /// What a peer asks.
     pub(crate) fn answer(&mut self, from: usize, call: u64, request: Request) {
+        let Some(leader) = node_id(from) else {
+            return;
+        };
         let reply = match request {
-            Request::Heads { term } => answer::heads(&self.documents, term)
+            Request::Heads { term } => answer::heads(&self.documents, &leader, term)
                 .map(Answer::Heads)
                 .map_err(refused),
             Request::Store {
@@ -687,7 +690,7 @@ impl Run {
             } => {
                 let (kind, stamp) = (document.kind(), document.stamp());
                 let document = (*document).clone();
-                let stored = answer::store(&self.documents, term, document, &ancestry);
+                let stored = answer::store(&self.documents, (&leader, term), document, &ancestry);
                 self.note(|| format!("was handed {kind} {stamp} by n{from}: {stored:?}"));
                 self.effects.push(Effect::Changed);
                 self.effects.push(Effect::Look);

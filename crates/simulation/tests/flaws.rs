@@ -12,7 +12,7 @@ use hafleet_simulation::run;
 /// simulate-mutations` finds another.
 const SEEN: &[(Flaw, u64)] = &[
     (Flaw::TermNotDurable, 10),
-    (Flaw::RevisionNotDurable, 6),
+    (Flaw::RevisionNotDurable, 9),
     (Flaw::GenerationForgotten, 27),
     (Flaw::MajorityOfLive, 281),
     (Flaw::HeadsNotAsked, 760),

@@ -126,6 +126,24 @@ fn a_change_moves_revisions_between_line_and_conflicts() {
 }
 
 #[test]
+fn one_leader_of_a_term_is_promised_it() {
+    let leader = |name: &str| NodeId::new(name).unwrap();
+    for storage in both() {
+        let promise = |term, name: &str| storage.promise(Term(term), &leader(name)).unwrap();
+        assert_eq!(promise(3, "a"), Term(3));
+        assert_eq!(promise(3, "a"), Term(3));
+        assert_eq!(promise(3, "b"), Term(4), "it has to claim above that");
+        assert_eq!(storage.highest_term().unwrap(), Term(3));
+        assert_eq!(promise(2, "a"), Term(3), "an earlier one is over");
+        assert_eq!(promise(5, "b"), Term(5));
+        assert_eq!(promise(5, "a"), Term(6));
+        storage.raise_term(Term(7)).unwrap();
+        assert_eq!(promise(5, "b"), Term(7), "somebody claims a later one");
+        assert_eq!(promise(7, "a"), Term(7), "which was promised to nobody yet");
+    }
+}
+
+#[test]
 fn members_are_remembered_and_forgotten() {
     for storage in both() {
         let report = blank_report(node("a"), 3, "192.0.2.1:7400".parse().unwrap());

@@ -2,7 +2,7 @@
 //!
 //! Each answer is one step that nothing comes between: what is promised holds for what is stored.
 
-use hafleet_model::{Document, DocumentKind, Stamp, Term};
+use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term};
 
 use crate::documents::{AdoptError, Documents, Outcome};
 use crate::store::StoreError;
@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// Why a node does not do what a peer asks.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It has promised a leader of a later term not to.
+    /// It has promised another leader not to: who wants to write here has to claim a term above this one.
     #[error("this node knows term {0}")]
     LaterTerm(Term),
     /// It does not hold that revision.
@@ -24,22 +24,27 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
-/// Promises not to store for a leader of a term before `term`, and says what is the newest of each document.
+/// Promises `leader` not to store for another one of `term`, nor for one of an earlier term, and says what is the newest of
+/// each document.
 ///
 /// # Errors
-/// When a later term was promised before, or the promise cannot be made durable.
-pub fn heads(documents: &Documents, term: Term) -> Result<Vec<(DocumentKind, Stamp)>, Refusal> {
-    let heads = documents.promised(term, || documents.heads())?;
+/// When another leader of that term or one of a later was promised that before, or the promise cannot be made durable.
+pub fn heads(
+    documents: &Documents,
+    leader: &NodeId,
+    term: Term,
+) -> Result<Vec<(DocumentKind, Stamp)>, Refusal> {
+    let heads = documents.promised((leader, term), || documents.heads())?;
     heads.map_err(Refusal::LaterTerm)
 }
 
-/// Stores what the leader of `term` has written.
+/// Stores what `leader` has written in `term`.
 ///
 /// # Errors
-/// When a later term was promised, the revision is impossible, or the disk refuses.
+/// When another leader of that term or one of a later was promised not to, the revision is impossible, or the disk refuses.
 pub fn store(
     documents: &Documents,
-    term: Term,
+    (leader, term): (&NodeId, Term),
     document: Document,
     ancestry: &[Stamp],
 ) -> Result<Outcome, Refusal> {
@@ -49,7 +54,9 @@ pub fn store(
         ));
     }
     let (kind, stamp) = (document.kind(), document.stamp());
-    let adopted = documents.promised(term, || documents.adopt(document, ancestry, false))?;
+    let adopted = documents.promised((leader, term), || {
+        documents.adopt(document, ancestry, false)
+    })?;
     let outcome = adopted
         .map_err(Refusal::LaterTerm)?
         .map_err(|error| match error {

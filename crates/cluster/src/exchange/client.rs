@@ -18,7 +18,7 @@ pub enum AskError {
     /// Nothing came in time. What was asked may have been done.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// It has promised a leader of this later term not to.
+    /// It has promised another leader not to, and takes nothing before a term above this one.
     #[error("it knows term {0}")]
     LaterTerm(Term),
     /// It does not hold what was asked for.

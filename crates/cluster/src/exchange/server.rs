@@ -70,10 +70,10 @@ impl Peer for PeerService {
         &self,
         request: Request<proto::HeadsRequest>,
     ) -> Result<Response<proto::HeadsReply>, Status> {
-        node(&request)?;
+        let (leader, _) = node(&request)?;
         let term = wire::term(request.get_ref().term).map_err(invalid)?;
         let heads = self
-            .answer(move |documents| answer::heads(documents, term))
+            .answer(move |documents| answer::heads(documents, &leader, term))
             .await?;
         let head = |(kind, stamp): (DocumentKind, Stamp)| proto::Head {
             kind: kind.as_str().to_owned(),
@@ -88,13 +88,13 @@ impl Peer for PeerService {
         &self,
         request: Request<proto::StoreDocumentRequest>,
     ) -> Result<Response<proto::StoreDocumentReply>, Status> {
-        node(&request)?;
+        let (leader, _) = node(&request)?;
         let request = request.into_inner();
         let term = wire::term(request.term).map_err(invalid)?;
         let document = wire::document(request.document).map_err(invalid)?;
         let ancestry = wire::ancestry(&request.ancestry).map_err(invalid)?;
         let outcome = self
-            .answer(move |documents| answer::store(documents, term, document, &ancestry))
+            .answer(move |documents| answer::store(documents, (&leader, term), document, &ancestry))
             .await?;
         let outcome = match outcome {
             Outcome::Adopted { .. } | Outcome::Known => proto::Outcome::Stored,

@@ -19,20 +19,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hafleet_model::{NodeId, Term};
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable,
     StorageBackend, TableDefinition, WriteTransaction,
 };
 
 pub use documents::{Change, Conflict, ConflictReason, LineRecord};
 pub use members::KnownMember;
 
-/// Numbers: `format`, `generation`, `term`, `established` (1 once it is).
+use crate::storage::Promises;
+
+/// Numbers: `format`, `generation`, `term`, `promised_term`, `established` (1 once it is).
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Texts: `node`, whose store this is.
+/// Texts: `node`, whose store this is; `promised_to`, the leader to whom `promised_term` was promised.
 const META_TEXT: TableDefinition<'_, &str, &str> = TableDefinition::new("meta_text");
 
 const GENERATION: &str = "generation";
 const TERM: &str = "term";
+const PROMISED_TERM: &str = "promised_term";
+const PROMISED_TO: &str = "promised_to";
 const ESTABLISHED: &str = "established";
 const NODE: &str = "node";
 
@@ -259,6 +263,34 @@ impl Store {
         })
     }
 
+    /// See [`Storage::promise`](crate::storage::Storage::promise).
+    ///
+    /// # Errors
+    /// When it cannot be made durable. Then it must not be acted upon.
+    pub(crate) fn promise(&self, term: Term, leader: &NodeId) -> Result<Term, StoreError> {
+        let known = self.read(|transaction| {
+            promises(
+                &transaction.open_table(META)?,
+                &transaction.open_table(META_TEXT)?,
+            )
+        })?;
+        if let Some(answer) = known.answer(term, leader) {
+            return Ok(answer);
+        }
+        self.write(|transaction, _| {
+            let mut numbers = transaction.open_table(META)?;
+            let mut texts = transaction.open_table(META_TEXT)?;
+            // Somebody else may have promised since.
+            if let Some(answer) = promises(&numbers, &texts)?.answer(term, leader) {
+                return Ok(answer);
+            }
+            numbers.insert(TERM, term.0)?;
+            numbers.insert(PROMISED_TERM, term.0)?;
+            texts.insert(PROMISED_TO, leader.as_str())?;
+            Ok(term)
+        })
+    }
+
     fn read<T>(
         &self,
         body: impl Fn(&ReadTransaction) -> Result<T, Failure>,
@@ -419,6 +451,26 @@ fn is_of_content(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
     )
+}
+
+fn promises(
+    numbers: &impl ReadableTable<&'static str, u64>,
+    texts: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<Promises, Failure> {
+    let number = |key| -> Result<Option<u64>, Failure> {
+        Ok(numbers.get(key)?.map(|number| number.value()))
+    };
+    let last = match (number(PROMISED_TERM)?, texts.get(PROMISED_TO)?) {
+        (Some(term), Some(leader)) => {
+            let leader = NodeId::new(leader.value().to_owned()).ok();
+            leader.map(|leader| (Term(term), leader))
+        }
+        _ => None,
+    };
+    Ok(Promises {
+        highest: Term(number(TERM)?.unwrap_or_default()),
+        last,
+    })
 }
 
 #[cfg(test)]

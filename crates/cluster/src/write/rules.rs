@@ -1,8 +1,8 @@
 //! The rules of one write, without the wire: what to ask of whom, what the answers mean, when it is committed.
 //!
 //! Each step says what to do next; what comes of it goes into the method that the step names. Before the first write of
-//! a term the leader hears from a majority what the newest revision is, and makes them promise not to store for an
-//! earlier leader.
+//! a term the leader hears from a majority what the newest revision is, and makes them promise not to store for another
+//! leader of that term, or of an earlier one.
 
 use std::sync::Arc;
 
@@ -172,9 +172,15 @@ impl Write {
                 self.successor(newest)
             })
         };
-        // This node may have promised a later leader already, and not have looked around since.
-        let appended = documents.promised(self.term, append)?;
-        appended.map_err(|_later| WriteError::Overtaken)?
+        // This node may have promised another leader already, and not have looked around since.
+        match documents.promised((&self.me, self.term), append)? {
+            Ok(appended) => appended,
+            Err(later) => {
+                // It then claims above that, if it is still to lead.
+                documents.raise_term(later)?;
+                Err(WriteError::Overtaken)
+            }
+        }
     }
 
     /// What follows `newest`, if the writer expected that.

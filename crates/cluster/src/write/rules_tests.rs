@@ -49,13 +49,40 @@ fn a_leader_that_has_promised_a_later_one_writes_no_more() {
     let documents = Documents::load(store, Clock::of_machine(), 10, Arc::default()).unwrap();
     documents.raise_term(Term(5)).unwrap();
     let view = view(Term(5));
+    let other = NodeId::new("n9").unwrap();
     let (first, second) = (begin(&view), begin(&view));
     assert!(first.append(&documents, |_| true).is_ok());
     // A later leader hears what is newest here, and writes after that.
-    assert_eq!(answer::heads(&documents, Term(6)).unwrap().len(), 1);
+    assert_eq!(answer::heads(&documents, &other, Term(6)).unwrap().len(), 1);
     let late = second.append(&documents, |_| true);
     assert!(matches!(late, Err(WriteError::Overtaken)), "{late:?}");
     assert_eq!(documents.history(DocumentKind::Spec).unwrap().len(), 1);
-    let refused = answer::heads(&documents, Term(5));
+    let refused = answer::heads(&documents, &node(), Term(5));
     assert!(matches!(refused, Err(Refusal::LaterTerm(Term(6)))));
+}
+
+#[test]
+fn of_two_leaders_of_one_term_one_is_promised_it_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let other = NodeId::new("n9").unwrap();
+    let load = || {
+        let store = Store::open(&path).unwrap();
+        Documents::load(store, Clock::of_machine(), 10, Arc::default()).unwrap()
+    };
+    let documents = load();
+    assert!(answer::heads(&documents, &other, Term(5)).is_ok());
+    drop(documents);
+    let documents = load();
+    let write = begin(&view(Term(5)));
+    let refused = write.append(&documents, |_| true);
+    assert!(matches!(refused, Err(WriteError::Overtaken)), "{refused:?}");
+    // So it claims above that, and is no leader of the term in which the other one writes.
+    assert_eq!(documents.highest_term().unwrap(), Term(6));
+    let rival = answer::heads(&documents, &node(), Term(5));
+    assert!(
+        matches!(rival, Err(Refusal::LaterTerm(Term(6)))),
+        "{rival:?}"
+    );
+    assert!(answer::heads(&documents, &node(), Term(7)).is_ok());
 }
