@@ -15,6 +15,7 @@ mod discovery;
 mod dns;
 mod failover;
 mod figure;
+mod neighbours;
 mod node;
 mod questions;
 mod reloads;

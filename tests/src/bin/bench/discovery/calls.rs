@@ -7,6 +7,7 @@ use hafleet_tests::Fleet;
 
 use super::cloudy;
 use crate::figure::Figure;
+use crate::neighbours;
 use crate::reloads::{count, pass};
 
 /// Instances that there are.
@@ -19,9 +20,6 @@ const LARGE: [u8; 2] = [50, 20];
 const LIMIT: Duration = Duration::from_secs(180);
 /// The pauses between polls differ by up to a tenth each, by chance; over many that comes to far less than this.
 const BY_CHANCE: f64 = 0.05;
-
-/// How many neighbours the kernel remembers, of all namespaces together: each node has all others.
-const NEIGHBOURS: &str = "/proc/sys/net/ipv4/neigh/default/gc_thresh3";
 
 /// Counts the calls of `seconds` in each fleet, which polls each second.
 pub(super) fn measure(seconds: u32) -> Vec<Figure> {
@@ -102,15 +100,8 @@ fn until(
         }
         pass(Duration::from_millis(200));
     }
-    let needed = u32::from(nodes) * u32::from(nodes + 1);
-    let known = std::fs::read_to_string(NEIGHBOURS).unwrap_or_default();
-    let known: u32 = known.trim().parse().unwrap_or(u32::MAX);
-    let remedy = match known < needed {
-        true => format!(
-            "; the kernel remembers {known} neighbours: raise net.ipv4.neigh.default.gc_thresh3 to {needed} and gc_thresh2 with it"
-        ),
-        false => String::new(),
-    };
+    let remedy = neighbours::remedy_for(nodes).map(|remedy| format!("; {remedy}"));
+    let remedy = remedy.unwrap_or_default();
     Err(format!(
         "{nodes} nodes had not {done} within {LIMIT:?}{remedy}"
     ))
