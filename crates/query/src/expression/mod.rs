@@ -189,7 +189,12 @@ fn of_parser(source: &str, errors: &cel::ParseErrors) -> ExpressionError {
     let words = words
         .split_once(" expecting {")
         .map_or(words, |(words, _)| words);
-    let words = words.replace("'<EOF>'", "the end");
+    let words = match words {
+        "mismatched input '<EOF>'" => "it ends too early".to_owned(),
+        words => words
+            .replace("mismatched input", "unexpected")
+            .replace("'<EOF>'", "the end"),
+    };
     ExpressionError {
         line: usize::try_from(line).unwrap_or(1).max(1),
         column: usize::try_from(column).unwrap_or(1).max(1),
