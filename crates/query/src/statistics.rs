@@ -205,6 +205,8 @@ impl Statistics {
                     wanted: header.len(),
                 });
             }
+            // What stands behind the last column that has a name means nothing.
+            record.truncate(header.len());
             let found = record.get(places[2]).unwrap_or_default();
             let kind = RowKind::read(found).ok_or_else(|| StatisticsError::UnknownKind {
                 row,

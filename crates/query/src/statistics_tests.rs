@@ -120,3 +120,13 @@ proptest! {
         prop_assert_eq!(read, names);
     }
 }
+
+#[test]
+fn a_row_that_is_longer_than_the_header_is_read_as_far_as_columns_have_names() {
+    let page = "# pxname,svname,type\napp,s1,2,more\napp,BACKEND,1\n";
+    let read = Statistics::parse(page).unwrap();
+    let again = Statistics::parse(&read.to_csv()).unwrap();
+    assert_eq!(again.rows().count(), 2);
+    let row = again.of(RowKind::Server).next().unwrap();
+    assert_eq!((row.proxy(), row.service()), ("app", "s1"));
+}
