@@ -38,6 +38,19 @@ fn check(fleet: &Fleet, words: &[&str]) -> Finished {
     fleet.client_of(2).run(&[&["check"], words].concat())
 }
 
+/// Whether servers of `backend` may restart one at a time, with a share of `min_up` up.
+fn one_at_a_time(fleet: &Fleet, backend: &str, min_up: &str) -> Finished {
+    let words = [
+        "rolling-restart",
+        backend,
+        "--at-a-time",
+        "1",
+        "--min-up",
+        min_up,
+    ];
+    check(fleet, &words)
+}
+
 /// Asks until the exit status is `code`.
 #[track_caller]
 fn wait_check(fleet: &Fleet, words: &[&str], code: i32) -> Finished {
@@ -71,17 +84,7 @@ fn a_fleet_is_asked_and_answers_as_one() {
         "ROLLING-RESTART OK - 3 load balancers can do restarts of app, 1 at a time with 80% up | least_up=5;;;0;5"
     );
     check(&fleet, &["rolling-restart", "app"]).expect_code(2);
-    let found = check(
-        &fleet,
-        &[
-            "rolling-restart",
-            "solo",
-            "--at-a-time",
-            "1",
-            "--min-up",
-            "0%",
-        ],
-    );
+    let found = one_at_a_time(&fleet, "solo", "0%");
     assert_eq!(found.code, Some(2), "{found}");
     let found = check(&fleet, &["up", "solo"]).expect_code(3);
     assert!(found.stdout.contains("nobody checks 1 server"), "{found}");
@@ -205,30 +208,8 @@ fn what_operators_took_out_is_told_apart_from_what_is_down() {
         found.stdout.contains("3 of 5 up; s8101 DRAIN, s8102 MAINT"),
         "{found}"
     );
-    check(
-        &fleet,
-        &[
-            "rolling-restart",
-            "app",
-            "--at-a-time",
-            "1",
-            "--min-up",
-            "60%",
-        ],
-    )
-    .expect_code(2);
-    check(
-        &fleet,
-        &[
-            "rolling-restart",
-            "app",
-            "--at-a-time",
-            "1",
-            "--min-up",
-            "40%",
-        ],
-    )
-    .expect_code(0);
+    one_at_a_time(&fleet, "app", "60%").expect_code(2);
+    one_at_a_time(&fleet, "app", "40%").expect_code(0);
     let states = query(
         &fleet,
         "lbs[0].servers.filter(s, s.backend == 'app').map(s, s.state)",
@@ -247,18 +228,7 @@ fn what_operators_took_out_is_told_apart_from_what_is_down() {
         found.stdout.contains("none of 5 up, and 1 backup serving"),
         "{found}"
     );
-    check(
-        &fleet,
-        &[
-            "rolling-restart",
-            "app",
-            "--at-a-time",
-            "1",
-            "--min-up",
-            "0%",
-        ],
-    )
-    .expect_code(2);
+    one_at_a_time(&fleet, "app", "0%").expect_code(2);
 }
 
 #[test]

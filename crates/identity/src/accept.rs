@@ -189,6 +189,34 @@ struct Door {
     refusals: Arc<Refusals>,
 }
 
+/// The next connection to `listener`, whatever accepting fails of meanwhile; `what` it is called where that is said.
+pub(crate) async fn next_connection(listener: &TcpListener, what: &str) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "{what} could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The next connection for which there is a place. The others end at once.
+pub(crate) async fn next_admitted(
+    listener: &TcpListener,
+    admission: &Arc<Admission>,
+) -> (TcpStream, SocketAddr, Place) {
+    loop {
+        let (stream, remote) = next_connection(listener, "a connection").await;
+        if let Ok(place) = admission.admit(remote.ip()) {
+            return (stream, remote, place);
+        }
+        // Nothing is left of it in the kernel either.
+        let _ = stream.set_zero_linger();
+    }
+}
+
 async fn accept_all(
     listener: TcpListener,
     door: Door,
@@ -196,20 +224,8 @@ async fn accept_all(
     counts: Arc<HandshakeCounts>,
 ) {
     loop {
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let (stream, remote, place) = next_admitted(&listener, &counts.admission).await;
         let (door, ready, counts) = (door.clone(), ready.clone(), Arc::clone(&counts));
-        let Ok(place) = counts.admission.admit(remote.ip()) else {
-            // Nothing is left of it in the kernel either.
-            let _ = stream.set_zero_linger();
-            continue;
-        };
         tokio::spawn(async move {
             let shaken = shake_hands(&door, stream, remote, place).await;
             match shaken {

@@ -29,7 +29,7 @@ use tokio_stream::Stream;
 use tonic::transport::Channel;
 use tonic::transport::server::Connected;
 
-use crate::accept::{HANDSHAKE_DEADLINE, IncomingError};
+use crate::accept::{HANDSHAKE_DEADLINE, IncomingError, next_connection};
 use crate::certificate;
 use crate::connect::{ConnectError, Dial};
 use crate::credentials::{Credentials, CredentialsError, HTTP_2, provider};
@@ -42,8 +42,6 @@ use crate::verify::{Refusal, algorithms, refuse};
 const MAX_CONNECTIONS: usize = 32;
 /// How long a connection may take from its beginning to its end.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
-/// How long to wait after `accept` failed for want of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who asks: nobody that is known yet. In the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +100,8 @@ async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::S
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection of somebody who wants to join could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let what = "a connection of somebody who wants to join";
+        let (stream, remote) = next_connection(&listener, what).await;
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
             match timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,15 +16,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::accept::{Caller, HANDSHAKE_DEADLINE, IncomingError};
+use crate::accept::{Caller, HANDSHAKE_DEADLINE, IncomingError, next_admitted};
 use crate::admission::{Admission, ConnectionLimits, Place};
 use crate::certificate;
 use crate::credentials::Credentials;
 use crate::live::Shared;
 use crate::ties::Tie;
-
-/// How long to wait after `accept` failed for want of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who is at the other end of a connection, as far as the connection tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,19 +98,7 @@ async fn accept_all(
     ready: mpsc::Sender<VisitorStream>,
 ) {
     loop {
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = admission.admit(remote.ip()) else {
-            // Nothing is left of it in the kernel either.
-            let _ = stream.set_zero_linger();
-            continue;
-        };
+        let (stream, remote, place) = next_admitted(&listener, &admission).await;
         let (door, ready) = (door.clone(), ready.clone());
         tokio::spawn(async move {
             match let_in(door.as_ref(), stream, remote, place).await {

@@ -1,7 +1,7 @@
+use hafleet_cluster::machines::blank_report;
 use hafleet_cluster::{LinkState, Standing};
 use hafleet_model::Term;
 use hafleet_model::overrides::Provenance;
-use hafleet_model::report::NodeReport;
 
 use super::*;
 
@@ -14,30 +14,7 @@ fn id(name: &str) -> NodeId {
 
 fn member(name: &str, is_live: bool, is_counted: bool) -> Member {
     let address: std::net::IpAddr = [192, 0, 2, 1].into();
-    let report = NodeReport {
-        id: id(name),
-        generation: 5,
-        address: (address, 7440).into(),
-        data_address: address,
-        addresses: BTreeMap::new(),
-        weight: 1,
-        zone: None,
-        version: String::new(),
-        sealing_key: None,
-        is_witness: false,
-        instance: None,
-        unfit: None,
-        is_settling: false,
-        claim: None,
-        certificate: None,
-        revocations: BTreeMap::new(),
-        join_address: None,
-        held: BTreeMap::new(),
-        apply: Default::default(),
-        own_configuration: None,
-        endpoints: Default::default(),
-        data_plane: Default::default(),
-    };
+    let report = blank_report(id(name), 5, (address, 7440).into());
     let reason = "gone".to_owned();
     Member {
         report: report.into(),

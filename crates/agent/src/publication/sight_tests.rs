@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use hafleet_cluster::machines::blank_report;
 use hafleet_cluster::{LinkState, Standing};
 use hafleet_dns::service;
 use hafleet_model::report::{DataPlane, NodeReport};
@@ -10,34 +11,17 @@ use super::*;
 fn member(id: &str, liveness: Liveness) -> Member {
     let address: IpAddr = [192, 0, 2, 1].into();
     let report = NodeReport {
-        id: NodeId::new(id).unwrap(),
-        generation: 1,
-        address: (address, 7440).into(),
-        data_address: address,
         addresses: [(NodeAddress::Public, address)].into(),
         weight: 7,
-        zone: None,
-        version: String::new(),
-        is_witness: false,
-        instance: None,
-        sealing_key: None,
-        unfit: None,
-        is_settling: false,
-        claim: None,
-        held: BTreeMap::new(),
         apply: ApplyState::Applied {
             revision: hafleet_model::Revision::new(Term(1), 1),
             change: hafleet_model::report::Change::Reload,
         },
-        own_configuration: None,
-        endpoints: Default::default(),
         data_plane: DataPlane {
             health: DataPlaneHealth::Up,
             ..DataPlane::default()
         },
-        certificate: None,
-        revocations: BTreeMap::new(),
-        join_address: None,
+        ..blank_report(NodeId::new(id).unwrap(), 1, (address, 7440).into())
     };
     Member {
         report: report.into(),

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use hafleet_cluster::machines::blank_report;
 use hafleet_cluster::{Liveness, Member, Role, Standing};
-use hafleet_model::report::{ApplyState, DataPlane, EndpointsState, NodeReport};
+use hafleet_model::report::NodeReport;
 use hafleet_model::secrets::{CertificateName, Confidential};
 use hafleet_model::{Digest, DocumentKind, Header, Revision, Stamp, Term};
 use tempfile::TempDir;
@@ -44,28 +45,8 @@ impl Scene {
     fn view(&self, old: &[&str]) -> View {
         let member = |(id, vault): &(NodeId, Vault)| Member {
             report: NodeReport {
-                id: id.clone(),
-                generation: 1,
-                address: ([127, 0, 0, 1], 1).into(),
-                data_address: [127, 0, 0, 1].into(),
-                addresses: BTreeMap::new(),
-                weight: 1,
-                zone: None,
-                version: String::new(),
                 sealing_key: (!old.contains(&id.as_str())).then(|| vault.recipient().to_string()),
-                is_witness: false,
-                instance: None,
-                unfit: None,
-                is_settling: false,
-                claim: None,
-                certificate: None,
-                revocations: BTreeMap::new(),
-                join_address: None,
-                held: BTreeMap::new(),
-                apply: ApplyState::default(),
-                own_configuration: None,
-                endpoints: EndpointsState::default(),
-                data_plane: DataPlane::default(),
+                ..blank_report(id.clone(), 1, ([127, 0, 0, 1], 1).into())
             }
             .into(),
             liveness: Liveness::Live,
