@@ -222,17 +222,10 @@ impl Documents {
         if kind.is_observed() || line.contains(stamp) || self.is_conflict(kind, stamp) {
             return Ok(Gathered::Known);
         }
-        if line
-            .head()
-            .is_none_or(|head| head.revision < stamp.revision)
-        {
+        if line.head().is_none_or(|head| head < stamp) {
             return Ok(Gathered::Ahead);
         }
-        let is_divergent = line
-            .stamps()
-            .iter()
-            .any(|own| own.revision == stamp.revision);
-        let reason = if is_divergent {
+        let reason = if line.diverges(stamp) {
             ConflictReason::Divergent
         } else {
             ConflictReason::Fork
@@ -353,22 +346,36 @@ impl Documents {
         let kind = document.kind();
         let mut next = line.clone();
         next.adopt(document.stamp(), &adoption);
+        let lost: Vec<_> = adoption
+            .lost
+            .into_iter()
+            .map(|stamp| match next.diverges(stamp) {
+                true => (stamp, ConflictReason::Divergent),
+                false => (stamp, ConflictReason::Fork),
+            })
+            .collect();
         let trimmed = next.trim(self.limit(kind));
-        let lost = match kind.is_observed() {
+        let count = match kind.is_observed() {
             true => 0,
-            false => adoption.lost.len(),
+            false => lost.len(),
         };
+        for (stamp, _) in lost
+            .iter()
+            .filter(|(_, reason)| *reason == ConflictReason::Divergent)
+        {
+            alarm(kind, *stamp);
+        }
         let change = Change {
             put: Some(document.clone()),
             between: adoption.between,
-            lost: adoption.lost,
+            lost,
             trimmed,
             ..self.change(kind)
         };
         self.commit(kind, &change)?;
         *line = next;
         self.publish(kind, document);
-        Ok(Outcome::Adopted { lost })
+        Ok(Outcome::Adopted { lost: count })
     }
 
     /// A revision of the line has come: its body may have been missing.
@@ -397,9 +404,7 @@ impl Documents {
             tracing::info!(%kind, %stamp, "a revision lost against a later one, and is dropped");
         } else if !self.is_conflict(kind, stamp) {
             match reason {
-                ConflictReason::Divergent => {
-                    tracing::error!(%kind, %stamp, "two bodies bear the same revision");
-                }
+                ConflictReason::Divergent => alarm(kind, stamp),
                 ConflictReason::Fork => {
                     tracing::warn!(%kind, %stamp, "a revision lost against a later one");
                 }
@@ -519,6 +524,16 @@ fn read_document(store: &dyn Storage, header: Header) -> Result<Option<Document>
         path: store.name().into(),
         reason: error.to_string(),
     })
+}
+
+/// `stamp` is not in the line, another body bears its revision there.
+fn alarm(kind: DocumentKind, stamp: Stamp) {
+    if kind.is_observed() {
+        // Two leaders of one term that could not see each other have observed. Nobody has written anything.
+        tracing::info!(%kind, %stamp, "two bodies bear the same revision, and the other one is kept");
+    } else {
+        tracing::error!(%kind, %stamp, "two bodies bear the same revision");
+    }
 }
 
 /// The header's parent and the ancestry's first must be the same, unless no ancestry was sent.

@@ -162,8 +162,9 @@ fn a_gap_is_bridged_at_once_and_filled_later() {
 fn two_bodies_under_one_revision_are_both_kept() {
     let directory = tempfile::tempdir().unwrap();
     let documents = open(&directory, 10);
-    append(&documents, 1, "mine");
+    let mine = append(&documents, 1, "ours");
     let theirs = after(None, 1, "theirs");
+    assert!(theirs.stamp() < mine.stamp());
     assert_eq!(
         documents.adopt(theirs.clone(), &[], false).unwrap(),
         Outcome::Divergent
@@ -172,7 +173,7 @@ fn two_bodies_under_one_revision_are_both_kept() {
         documents.adopt(theirs.clone(), &[], false).unwrap(),
         Outcome::Divergent
     );
-    assert_eq!(documents.newest(KIND).unwrap().body(), "mine");
+    assert_eq!(documents.newest(KIND).unwrap().body(), "ours");
     assert_eq!(documents.conflicts(KIND).len(), 1);
     // The next revision decides between them.
     let next = after(Some(theirs.stamp()), 2, "next");
@@ -189,8 +190,36 @@ fn two_bodies_under_one_revision_are_both_kept() {
             .unwrap()
             .unwrap()
             .body(),
-        "mine"
+        "ours"
     );
+}
+
+#[test]
+fn the_greater_of_two_bodies_under_one_revision_takes_the_place_of_the_lesser() {
+    let directory = tempfile::tempdir().unwrap();
+    let documents = open(&directory, 10);
+    let mine = append(&documents, 1, "mine");
+    let theirs = after(None, 1, "theirs");
+    assert_eq!(
+        documents.gather(theirs.clone()).unwrap(),
+        Gathered::Ahead,
+        "it is to be the newest, not a conflict"
+    );
+    assert_eq!(
+        documents.adopt(theirs, &[], false).unwrap(),
+        Outcome::Adopted { lost: 1 }
+    );
+    assert_eq!(bodies(&documents), ["theirs"]);
+    drop(documents);
+
+    let documents = open(&directory, 10);
+    assert_eq!(bodies(&documents), ["theirs"]);
+    let conflicts = documents.conflicts(KIND);
+    let kept: Vec<_> = conflicts
+        .iter()
+        .map(|conflict| (conflict.header.stamp, conflict.reason))
+        .collect();
+    assert_eq!(kept, [(mine.stamp(), ConflictReason::Divergent)]);
 }
 
 #[test]

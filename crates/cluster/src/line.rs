@@ -1,7 +1,7 @@
 //! A document's line of history: which revisions came one after the other, and what a new one means for them.
 //!
-//! Revisions are ordered, but order alone does not say whether one was written with knowledge of another. That is
-//! what ancestry is for: the stamps before a revision, newest first. A node that adopts a revision whose ancestry
+//! Stamps are ordered: by revision, and where two bodies bear one revision, by their digests, so that all nodes prefer the
+//! same. But order alone does not say whether one was written with knowledge of another. That is what ancestry is for: the stamps before a revision, newest first. A node that adopts a revision whose ancestry
 //! lacks some of its own has found a fork, and those of its own become conflicts. Pure: values in, values out.
 
 use hafleet_model::Stamp;
@@ -22,7 +22,8 @@ pub enum Judgement {
     Older,
     /// It is older than the newest and not in the line: it lost, and belongs to the conflicts.
     Lost,
-    /// The line has another digest under the same revision (invariant I3).
+    /// The line has another digest under the same revision (invariant I3), which stays: it is the greater one, or another
+    /// revision has come after it.
     Divergent,
     /// Newer, but the ancestry is too short to tell what becomes of the line.
     NeedsAncestry,
@@ -123,21 +124,16 @@ impl Line {
         if self.contains(incoming) {
             return Judgement::Known;
         }
-        if self
-            .stamps
-            .iter()
-            .any(|stamp| stamp.revision == incoming.revision)
-        {
-            return Judgement::Divergent;
+        if incoming > head {
+            return self.judge_newer(incoming, ancestry);
         }
-        if incoming.revision < head.revision {
-            return if self.is_within(incoming) {
-                Judgement::Lost
-            } else {
-                Judgement::Older
-            };
+        if self.diverges(incoming) {
+            Judgement::Divergent
+        } else if self.is_within(incoming) {
+            Judgement::Lost
+        } else {
+            Judgement::Older
         }
-        self.judge_newer(incoming, ancestry)
     }
 
     fn judge_newer(&self, incoming: Stamp, ancestry: &[Stamp]) -> Judgement {
@@ -184,6 +180,12 @@ impl Line {
     pub fn trim(&mut self, limit: usize) -> Vec<Stamp> {
         let excess = self.stamps.len().saturating_sub(limit.max(1));
         self.stamps.drain(..excess).collect()
+    }
+
+    /// Whether it has another digest under the revision of `stamp`.
+    pub fn diverges(&self, stamp: Stamp) -> bool {
+        let bears_it = |own: &Stamp| own.revision == stamp.revision && *own != stamp;
+        self.stamps.iter().any(bears_it)
     }
 
     fn position(&self, stamp: Stamp) -> Option<usize> {

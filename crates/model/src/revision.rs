@@ -167,7 +167,8 @@ impl From<Digest> for String {
 }
 
 /// A revision together with the digest of the body that it names. Two nodes hold the same document exactly
-/// when their stamps are equal; equal revisions with unequal digests are an alarm (invariant I3).
+/// when their stamps are equal. Equal revisions with unequal digests are an alarm (invariant I3), and the greater digest
+/// stays: stamps are ordered by their revision first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// Which version.

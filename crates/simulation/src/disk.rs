@@ -188,10 +188,14 @@ fn failed(reason: &str) -> StoreError {
 
 impl Shelf {
     fn apply(&mut self, change: &Change) {
-        for stamp in &change.lost {
+        for (stamp, reason) in &change.lost {
+            let is_lost = |record: &LineRecord| record.stamp == *stamp;
+            if !self.line.get(&key(*stamp)).is_some_and(is_lost) {
+                continue;
+            }
             let record = self.line.remove(&key(*stamp));
             if let Some(header) = record.and_then(|record| record.header) {
-                self.conflict(header, ConflictReason::Fork, change.now_ms);
+                self.conflict(header, *reason, change.now_ms);
             }
         }
         for stamp in &change.between {

@@ -25,6 +25,10 @@ const KEPT: &[(u64, &str)] = &[
         2009558,
         "a fleet that formed behind a cut did so twice: each half had most of the nodes that it had met",
     ),
+    (
+        7607,
+        "two leaders of one term, cut from each other, observed different endpoints; each node kept what it had of the two",
+    ),
 ];
 
 fn check(seed: u64) -> Option<String> {

@@ -75,7 +75,7 @@ fn a_change_moves_revisions_between_line_and_conflicts() {
         }
         let change = Change {
             put: Some(other.clone()),
-            lost: vec![two.stamp()],
+            lost: vec![(two.stamp(), ConflictReason::Fork)],
             now_ms: 9,
             ..Change::default()
         };
@@ -112,7 +112,7 @@ fn a_change_moves_revisions_between_line_and_conflicts() {
         storage.change(KIND, &again).unwrap();
         assert!(storage.line(KIND).unwrap()[0].header.is_some());
         let change = Change {
-            lost: vec![unseen.stamp()],
+            lost: vec![(unseen.stamp(), ConflictReason::Fork)],
             trimmed: vec![one.stamp()],
             conflict: Some((document(1, 9, "x"), ConflictReason::Divergent)),
             conflict_limit: Some(0),

@@ -35,5 +35,5 @@ pub(crate) fn is_behind(view: &View, own: Option<Stamp>) -> bool {
         .filter(|member| member.liveness.is_live());
     let held = live.filter_map(|member| member.report.held.get(&DocumentKind::Spec));
     held.max()
-        .is_some_and(|newest| own.is_none_or(|own| newest.revision > own.revision))
+        .is_some_and(|newest| own.is_none_or(|own| *newest > own))
 }

@@ -139,10 +139,11 @@ impl Course {
         let held = held_by_peers(view).remove(&kind)?;
         let newer = |stamp: &Stamp| match own {
             None => true,
-            Some(own) if own.revision == stamp.revision => {
-                own != *stamp && !kind.is_observed() && !documents.is_conflict(kind, *stamp)
+            // The lesser of two bodies that bear our revision is a conflict, where conflicts are kept.
+            Some(own) if own.revision == stamp.revision && own > *stamp => {
+                !kind.is_observed() && !documents.is_conflict(kind, *stamp)
             }
-            Some(own) => stamp.revision > own.revision,
+            Some(own) => *stamp > own,
         };
         held.into_iter().rev().find(|(stamp, _)| newer(stamp))
     }

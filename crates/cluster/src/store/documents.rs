@@ -44,7 +44,7 @@ pub struct Conflict {
 pub enum ConflictReason {
     /// A later revision was written without knowledge of it.
     Fork,
-    /// The line has another body under the same revision.
+    /// Another body has the same revision, and is in the line.
     Divergent,
 }
 
@@ -67,8 +67,8 @@ pub struct Change {
     pub conflict: Option<(Document, ConflictReason)>,
     /// Revisions of the line that are known by their stamp only.
     pub between: Vec<Stamp>,
-    /// Revisions that leave the line for the conflicts.
-    pub lost: Vec<Stamp>,
+    /// Revisions that leave the line for the conflicts, and why.
+    pub lost: Vec<(Stamp, ConflictReason)>,
     /// Revisions that leave the line for good.
     pub trimmed: Vec<Stamp>,
     /// How many conflicts may be kept; of more the lowest revisions go.
@@ -166,8 +166,8 @@ impl Store {
     pub(crate) fn change(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
         self.write(|transaction, _| {
             let mut tables = Tables::open(transaction, kind)?;
-            for stamp in &change.lost {
-                tables.lose(*stamp, change.now_ms)?;
+            for (stamp, reason) in &change.lost {
+                tables.lose(*stamp, *reason, change.now_ms)?;
             }
             for stamp in &change.between {
                 tables.put_between(*stamp)?;
@@ -293,13 +293,18 @@ impl<'t> Tables<'t> {
 
     /// Moves a revision from the line to the conflicts. One that is known by its stamp only was never held here, and
     /// nothing is left of it.
-    fn lose(&mut self, stamp: Stamp, now_ms: i64) -> Result<(), Failure> {
-        let removed = self.line.remove(line_key(self.kind, stamp.revision))?;
-        let record = removed
+    fn lose(&mut self, stamp: Stamp, reason: ConflictReason, now_ms: i64) -> Result<(), Failure> {
+        let there = self.line.get(line_key(self.kind, stamp.revision))?;
+        let there = there
             .map(|record| serde_json::from_str::<LineRecord>(record.value()))
             .transpose()?;
-        match record.and_then(|record| record.header) {
-            Some(header) => self.put_conflict(&header, ConflictReason::Fork, now_ms),
+        // Another one may have its place already, by a change that failed as far as was known, and came down all the same.
+        let Some(record) = there.filter(|record| record.stamp == stamp) else {
+            return Ok(());
+        };
+        self.line.remove(line_key(self.kind, stamp.revision))?;
+        match record.header {
+            Some(header) => self.put_conflict(&header, reason, now_ms),
             None => Ok(()),
         }
     }

@@ -131,11 +131,9 @@ impl Write {
                 .map(move |(_, stamp)| (*stamp, id))
         });
         match heads.max() {
-            Some((highest, holder)) if own.is_none_or(|own| own.revision < highest.revision) => {
-                Step::Fetch {
-                    from: holder.clone(),
-                }
-            }
+            Some((highest, holder)) if own.is_none_or(|own| own < highest) => Step::Fetch {
+                from: holder.clone(),
+            },
             _ => Step::Append,
         }
     }
