@@ -42,6 +42,8 @@ lint: build-deps ## what CI asks for before the tests
 	$(CARGO) fmt --all --check
 	scripts/check-one-sdk
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) fmt --manifest-path tests/exhaustive/Cargo.toml --check
+	$(CARGO) clippy --manifest-path tests/exhaustive/Cargo.toml --all-targets -- -D warnings
 
 .PHONY: bench
 bench: test-deps ## measure; ONLY=fleet, node, discovery, dns, cluster or questions for one group; writes bench-results.json
@@ -55,6 +57,10 @@ simulate: build-deps ## whole fleets under faults, by seed: SEEDS=100000 of them
 .PHONY: simulate-mutations
 simulate-mutations: build-deps ## break one rule after the other on purpose, and see that the simulation notices: SEEDS=5000 each, FROM=0
 	$(CARGO) run --quiet --release -p hafleet-simulation --bin simulate -- --flaws --seeds $(or $(SEEDS),5000) --from $(or $(FROM),0)
+
+.PHONY: explore
+explore: build-deps ## all that a small fleet can do; BOUNDS="--nodes 3 --claims 2 --writes 3 --depth 12" goes further
+	$(if $(BOUNDS),$(CARGO) run --quiet --release --manifest-path tests/exhaustive/Cargo.toml -- $(BOUNDS),$(CARGO) test --manifest-path tests/exhaustive/Cargo.toml -- --nocapture)
 
 .PHONY: soak
 soak: test-deps build ## break a fleet at random for FOR=10m; SEED=n for the same faults again, NODES=5
