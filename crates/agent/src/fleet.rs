@@ -179,7 +179,8 @@ impl AgentFleet {
     async fn write_here(&self, spec: &str, intent: &Intent) -> Result<Written, WriteFailure> {
         let warnings = self.validate(spec).await.map_err(WriteFailure::Final)?;
         if let Some(current) = self.unchanged(spec, intent) {
-            return Ok(written::as_it_is(&self.cluster, &current, warnings).await);
+            let author = &intent.author;
+            return Ok(written::as_it_is(&self.cluster, &current, author, warnings).await);
         }
         let written = self
             .cluster

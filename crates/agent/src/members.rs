@@ -67,9 +67,13 @@ impl MembersLoop {
         plan::next(&view, removed, terminated, self.retention, now_ms())
     }
 
+    fn author(&self) -> String {
+        format!("{} (members)", self.node)
+    }
+
     async fn take(&self, step: &Step) -> Outcome {
         tracing::info!(?step, "who is in the fleet changes");
-        let author = format!("{} (members)", self.node);
+        let author = self.author();
         let rewrite = |stored: &Overrides| Ok(rewrite(stored, step, &author, now_ms()));
         match self.keeper.rewrite(&author, false, rewrite).await {
             // There may be another, which the next round finds.
@@ -113,7 +117,7 @@ impl Reconcile for MembersLoop {
         let Some(step) = self.next().await else {
             return Outcome::Done;
         };
-        if !self.keeper.is_settled().await {
+        if !self.keeper.is_settled(&self.author()).await {
             return Outcome::Deferred {
                 until: Instant::now() + UNSETTLED,
                 reason: "no majority is known to have the last change",

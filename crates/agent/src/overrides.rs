@@ -99,15 +99,14 @@ impl OverridesKeeper {
         last.newest.clone()
     }
 
-    /// Whether the newest document is stored by a majority, so that who counts may change once more.
-    pub(crate) async fn is_settled(&self) -> bool {
+    /// Whether the newest document is certain to stay, so that who counts may change once more. Where it is not, the leader
+    /// makes it so, as `author`.
+    pub(crate) async fn is_settled(&self, author: &str) -> bool {
         let Some(document) = self.document() else {
             return true;
         };
-        let holding = self
-            .cluster
-            .holding(DocumentKind::Overrides, document.stamp(), SETTLING);
-        holding.await.is_majority
+        let confirmed = self.cluster.confirm(&document, author, SETTLING);
+        confirmed.await.holding.is_committed
     }
 
     /// Those that hold now. Whoever looks at drained nodes finds them here.

@@ -24,7 +24,7 @@ use crate::network::{Network, SecureNetwork};
 use crate::offload::offload;
 use crate::store::{Conflict, Store, StoreError};
 use crate::view::View;
-use crate::write::{Holding, WriteError, WriteRequest, Writer, Written};
+use crate::write::{Confirmed, Expect, Holding, WriteError, WriteRequest, Writer, Written};
 
 /// How long a member may take to give a key.
 const KEY_DEADLINE: Duration = Duration::from_secs(2);
@@ -232,20 +232,56 @@ impl Cluster {
         self.shared.writer.write(request).await
     }
 
-    /// Which nodes have stored the revision `stamp`, as its leader or gossip knows. Waits for a majority of them for
-    /// up to `patience`, since gossip may lag behind.
+    /// Which nodes have stored the revision `stamp`, as its leader or gossip knows. Waits for up to `patience` until it is
+    /// certain to stay, since gossip may lag behind.
     pub async fn holding(&self, kind: DocumentKind, stamp: Stamp, patience: Duration) -> Holding {
         let deadline = tokio::time::Instant::now() + patience;
         let mut view = self.view();
         loop {
             view.mark_unchanged();
             let holding = self.shared.writer.holding(kind, stamp);
-            if holding.is_majority {
+            if holding.is_committed {
                 return holding;
             }
             let changed = tokio::time::timeout_at(deadline, view.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 return holding;
+            }
+        }
+    }
+
+    /// As [`Cluster::holding`], of the newest revision. When that is not certain to stay, the leader writes the same again,
+    /// as `author`: what comes after it in its own term makes it so. A revision of an earlier leader has no other way to
+    /// become certain while a node is missing.
+    pub async fn confirm(&self, newest: &Document, author: &str, patience: Duration) -> Confirmed {
+        let (kind, revision) = (newest.kind(), newest.revision());
+        let found = Confirmed {
+            header: newest.header().clone(),
+            holding: self.holding(kind, newest.stamp(), patience).await,
+        };
+        if found.holding.is_committed {
+            return found;
+        }
+        let again = WriteRequest {
+            kind,
+            body: newest.body().into(),
+            expect: Expect::Revision(revision),
+            author: author.to_owned(),
+            comment: format!("{revision} again, so that it stays"),
+            force: false,
+        };
+        match self.write(again).await {
+            Ok(written) => Confirmed {
+                holding: Holding {
+                    nodes: written.stored_by,
+                    known: written.known_members,
+                    is_committed: written.committed,
+                },
+                header: written.header,
+            },
+            Err(error) => {
+                tracing::info!(%kind, %error, "the newest revision could not be made certain to stay");
+                found
             }
         }
     }

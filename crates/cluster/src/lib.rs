@@ -103,7 +103,7 @@ pub use network::Network;
 pub use store::{Conflict, ConflictReason, Store, StoreError};
 pub use timing::Timing;
 pub use view::{LinkState, Liveness, Member, SeedsShort, Standing, View};
-pub use write::{Expect, Holding, WriteError, WriteRequest, Written};
+pub use write::{Confirmed, Expect, Holding, WriteError, WriteRequest, Written};
 
 /// What a node answers its peers: to be added to the agent's tonic server.
 pub type PeerServer = proto::peer_server::PeerServer<PeerService>;

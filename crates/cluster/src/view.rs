@@ -190,6 +190,14 @@ impl View {
         self.seeds_short.is_none() && among.count() * 2 > self.known_count()
     }
 
+    /// Whether `nodes` has everyone who counts, and nobody else can be there.
+    pub fn is_everyone(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let mut counted = self.counted();
+        self.unmet_seeds.is_empty()
+            && self.seeds_short.is_none()
+            && counted.all(|member| nodes.contains(&member.report.id))
+    }
+
     /// Whether more than half of the nodes that are counted are live.
     pub fn has_majority(&self) -> bool {
         self.seeds_short.is_none() && self.live_count() * 2 > self.known_count()

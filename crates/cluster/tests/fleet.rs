@@ -196,25 +196,46 @@ async fn without_a_majority_nothing_is_written_unless_forced() {
     assert!(!written.committed);
     assert_eq!(written.stored_by, std::slice::from_ref(&leader));
 
-    // Asked again, it is no more than that, until another node has come back and fetched it.
-    let stamp = written.header.stamp;
-    let moment = std::time::Duration::from_millis(50);
-    let holding = last
+    // Asked again, it is no more than that. Who comes back and fetches it makes it no more certain, as long as somebody else
+    // may know of another leader's write; that all have it does.
+    let newest = last
         .cluster
-        .holding(DocumentKind::Spec, stamp, moment)
-        .await;
+        .document(DocumentKind::Spec)
+        .borrow()
+        .clone()
+        .unwrap();
+    let stamp = newest.stamp();
+    let moment = std::time::Duration::from_millis(50);
+    let held = |cluster: &hafleet_cluster::Cluster, patience| {
+        let cluster = cluster.clone();
+        async move { cluster.holding(DocumentKind::Spec, stamp, patience).await }
+    };
+    let holding = held(&last.cluster, moment).await;
     assert_eq!(
-        (holding.nodes, holding.known, holding.is_majority),
+        (holding.nodes, holding.known, holding.is_committed),
         (vec![leader.clone()], 3, false)
     );
     fleet.start(&others[0]).await;
-    let patience = std::time::Duration::from_secs(30);
     let last = fleet.node(&leader);
-    let holding = last
+    last.until("another has fetched it", |node| {
+        node.view().holders(DocumentKind::Spec, stamp).count() == 2
+    })
+    .await;
+    let holding = held(&last.cluster, moment).await;
+    assert_eq!((holding.nodes.len(), holding.is_committed), (2, false));
+    // Written again it is certain, and the one before it with it.
+    let confirmed = last.cluster.confirm(&newest, "ada", moment).await;
+    assert!(confirmed.holding.is_committed, "{confirmed:?}");
+    assert_eq!(confirmed.header.parent, Some(stamp));
+    let again = last
         .cluster
-        .holding(DocumentKind::Spec, stamp, patience)
-        .await;
-    assert!(holding.is_majority, "{holding:?}");
+        .document(DocumentKind::Spec)
+        .borrow()
+        .clone()
+        .unwrap();
+    assert_eq!(again.body(), newest.body());
+    let confirmed = last.cluster.confirm(&again, "ada", moment).await;
+    assert_eq!(confirmed.header, *again.header(), "nothing is left to do");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

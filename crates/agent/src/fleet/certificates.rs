@@ -76,7 +76,8 @@ impl AgentFleet {
             let request = match (body, &current) {
                 (Some(body), _) => request(&body, current.as_deref(), write),
                 (None, Some(current)) => {
-                    return Ok(written::as_it_is(&self.cluster, current, warnings).await);
+                    let author = &write.intent.author;
+                    return Ok(written::as_it_is(&self.cluster, current, author, warnings).await);
                 }
                 (None, None) => break,
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hafleet_api::overrides::{OverrideChange, OverrideWrite, state_message};
 use hafleet_api::{Failure, v1};
-use hafleet_cluster::Member;
+use hafleet_cluster::{Confirmed, Member};
 use hafleet_model::overrides::{NodeDrain, OverridesError, ServerOverride, ServerPath};
 use hafleet_model::{DocumentKind, NodeId, Overrides, with_causes};
 
@@ -77,7 +77,7 @@ impl AgentFleet {
             write.change,
             OverrideChange::Forget { .. } | OverrideChange::Leave { .. }
         );
-        if changes_who_counts && !intent.force && !self.overrides.is_settled().await {
+        if changes_who_counts && !intent.force && !self.overrides.is_settled(&intent.author).await {
             let words = "no majority is known to have the last change by hand yet, and who counts changes one at a time; \
                          nothing was written, try again";
             return Err(WriteFailure::Final(Failure::TimedOut(words.to_owned())));
@@ -101,7 +101,7 @@ impl AgentFleet {
                 unchanged: false,
                 until: self.end_of(&write.change),
             }),
-            None => Ok(self.override_as_it_is().await),
+            None => Ok(self.override_as_it_is(&intent.author).await),
         }
     }
 
@@ -123,25 +123,24 @@ impl AgentFleet {
         provenance?.until_ms.map(hafleet_api::convert::timestamp)
     }
 
-    async fn override_as_it_is(&self) -> v1::WriteOverrideResponse {
-        let known_nodes = self.cluster.view().borrow().known_count();
-        let known_nodes = u32::try_from(known_nodes).unwrap_or(u32::MAX);
+    async fn override_as_it_is(&self, author: &str) -> v1::WriteOverrideResponse {
         let Some(current) = self.overrides.document() else {
+            let known_nodes = self.cluster.view().borrow().known_count();
             return v1::WriteOverrideResponse {
-                known_nodes,
+                known_nodes: u32::try_from(known_nodes).unwrap_or(u32::MAX),
                 committed: true,
                 unchanged: true,
                 ..v1::WriteOverrideResponse::default()
             };
         };
-        let (kind, stamp) = (current.kind(), current.stamp());
-        let holding = self.cluster.holding(kind, stamp, HOLDERS_WAIT).await;
+        let confirmed = self.cluster.confirm(&current, author, HOLDERS_WAIT);
+        let Confirmed { header, holding } = confirmed.await;
         v1::WriteOverrideResponse {
-            revision: Some(current.header().clone().into()),
+            unchanged: header.stamp == current.stamp(),
+            revision: Some(header.into()),
             stored_by: holding.nodes.iter().map(NodeId::to_string).collect(),
-            known_nodes,
-            committed: holding.is_majority,
-            unchanged: true,
+            known_nodes: u32::try_from(holding.known).unwrap_or(u32::MAX),
+            committed: holding.is_committed,
             until: None,
         }
     }

@@ -1,7 +1,7 @@
 //! What a write came to, in the words of the API.
 
 use hafleet_api::fleet::Written;
-use hafleet_cluster::Cluster;
+use hafleet_cluster::{Cluster, Confirmed};
 use hafleet_model::Document;
 use hafleet_model::spec::Finding;
 
@@ -19,21 +19,22 @@ pub(super) fn new_revision(written: hafleet_cluster::Written, warnings: Vec<Find
     }
 }
 
-/// The revision that is there already, when nothing had to be written: and who holds it by now.
+/// The revision that is there already, when nothing had to be written, and who holds it by now; or, where that one may yet
+/// lose, the one with the same body that `author` has written after it.
 pub(super) async fn as_it_is(
     cluster: &Cluster,
     current: &Document,
+    author: &str,
     warnings: Vec<Finding>,
 ) -> Written {
-    let holding = cluster
-        .holding(current.kind(), current.stamp(), HOLDERS_WAIT)
-        .await;
+    let confirmed = cluster.confirm(current, author, HOLDERS_WAIT).await;
+    let Confirmed { header, holding } = confirmed;
     Written {
-        header: current.header().clone(),
+        is_unchanged: header.stamp == current.stamp(),
+        header,
         stored_by: holding.nodes,
         known_nodes: holding.known,
-        is_committed: holding.is_majority,
-        is_unchanged: true,
+        is_committed: holding.is_committed,
         warnings,
     }
 }

@@ -85,8 +85,19 @@ pub struct Holding {
     pub nodes: Vec<NodeId>,
     /// How many nodes are known: see [`View::known_count`](crate::View::known_count).
     pub known: usize,
-    /// Whether `nodes` are more than half of them.
-    pub is_majority: bool,
+    /// Whether it is certain to stay in the line: more than half have acknowledged it to the leader that wrote it, or all
+    /// have it as their newest. That more than half have it by now is not enough: one that fetched it may have promised a
+    /// later leader before, and that one may have written without knowledge of it.
+    pub is_committed: bool,
+}
+
+/// A revision that was there before somebody asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    /// It, or the one with the same body that follows it.
+    pub header: Header,
+    /// Who has it.
+    pub holding: Holding,
 }
 
 /// Why nothing was written.

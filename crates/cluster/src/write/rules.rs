@@ -4,11 +4,12 @@
 //! a term the leader hears from a majority what the newest revision is, and makes them promise not to store for another
 //! leader of that term, or of an earlier one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 
-use super::{Expect, WriteError, WriteRequest, Written};
+use super::{Expect, Holding, WriteError, WriteRequest, Written};
 use crate::absent::Absent;
 use crate::documents::Documents;
 use crate::exchange::client::{AskError, PushOutcome};
@@ -303,6 +304,16 @@ impl Push {
                 learned: later_term(error),
             },
         }
+    }
+}
+
+/// What is known of a revision that `acknowledged` have stored for the leader that wrote it, and that `newest` say is their
+/// newest.
+pub fn holding(view: &View, acknowledged: &BTreeSet<NodeId>, newest: &BTreeSet<NodeId>) -> Holding {
+    Holding {
+        nodes: acknowledged.union(newest).cloned().collect(),
+        known: view.known_count(),
+        is_committed: view.is_majority(acknowledged) || view.is_everyone(newest),
     }
 }
 

@@ -13,17 +13,26 @@ fn node() -> NodeId {
 
 /// A fleet of one that leads in `term`, as far as it has looked.
 fn view(term: Term) -> Arc<View> {
-    let member = Member {
-        report: std::sync::Arc::new(blank_report(node(), 1, "192.0.2.1:7400".parse().unwrap())),
+    fleet(&["a"], term)
+}
+
+/// A fleet of which `a` leads in `term`.
+fn fleet(names: &[&str], term: Term) -> Arc<View> {
+    let member = |name: &&str| Member {
+        report: std::sync::Arc::new(blank_report(
+            NodeId::new(*name).unwrap(),
+            1,
+            "192.0.2.1:7400".parse().unwrap(),
+        )),
         liveness: Liveness::Live,
         last_seen_ms: 0,
-        is_self: true,
+        is_self: *name == "a",
         link: None,
         lost: BTreeMap::new(),
         is_counted: true,
     };
     Arc::new(View {
-        members: vec![member],
+        members: names.iter().map(member).collect(),
         unmet_seeds: Vec::new(),
         seeds_short: None,
         leadership: Standing::of(&Role::Leader(term), &node(), term),
@@ -31,6 +40,10 @@ fn view(term: Term) -> Arc<View> {
 }
 
 fn begin(view: &Arc<View>) -> Write {
+    begin_by(&node(), view)
+}
+
+fn begin_by(leader: &NodeId, view: &Arc<View>) -> Write {
     let request = WriteRequest {
         kind: DocumentKind::Spec,
         body: "body".into(),
@@ -39,7 +52,7 @@ fn begin(view: &Arc<View>) -> Write {
         comment: String::new(),
         force: false,
     };
-    Write::begin(&node(), request, view, None, 0).unwrap().0
+    Write::begin(leader, request, view, None, 0).unwrap().0
 }
 
 #[test]
@@ -85,4 +98,42 @@ fn of_two_leaders_of_one_term_one_is_promised_it_also_after_a_restart() {
         "{rival:?}"
     );
     assert!(answer::heads(&documents, &node(), Term(7)).is_ok());
+}
+
+fn open(directory: &tempfile::TempDir, name: &str) -> Documents {
+    let store = Store::open(directory.path().join(name)).unwrap();
+    Documents::load(store, Clock::of_machine(), 10, Arc::default()).unwrap()
+}
+
+#[test]
+fn what_a_majority_has_fetched_may_still_lose_against_a_later_leader() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = |name: &str| NodeId::new(name).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| open(&directory, name));
+    let names = ["a", "b", "c"];
+    // The leader of term 1 writes, and is heard by nobody.
+    let seen = fleet(&names, Term(1));
+    let first = begin(&seen).append(&a, |_| true).unwrap();
+    // The leader of term 2 has the promise of a majority, one of which fetches that write afterwards.
+    for documents in [&b, &c] {
+        assert!(
+            answer::heads(documents, &id("b"), Term(2))
+                .unwrap()
+                .is_empty()
+        );
+    }
+    let (document, ancestry) = answer::fetch(&a, DocumentKind::Spec, Some(first.stamp())).unwrap();
+    crate::repair::rules::take_in(&c, document, &ancestry).unwrap();
+    let ids = |names: &[&str]| names.iter().map(|name| id(name)).collect::<BTreeSet<_>>();
+    let held = holding(&seen, &ids(&["a"]), &ids(&["a", "c"]));
+    assert_eq!((held.nodes.len(), held.is_committed), (2, false));
+    // Rightly so: what that leader writes wins, and the other is a conflict wherever it is known.
+    let later = begin_by(&id("b"), &fleet(&names, Term(2)));
+    let later = later.append(&b, |_| true).unwrap();
+    let stored = answer::store(&c, (&id("b"), Term(2)), (*later).clone(), &[]).unwrap();
+    assert_eq!(stored, crate::documents::Outcome::Adopted { lost: 1 });
+    assert!(c.is_conflict(DocumentKind::Spec, first.stamp()));
+    // What all have as their newest, or what a majority has stored for its leader, stays.
+    assert!(holding(&seen, &ids(&["a"]), &ids(&names)).is_committed);
+    assert!(holding(&seen, &ids(&["a", "b"]), &ids(&["a"])).is_committed);
 }

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hafleet_model::{Document, DocumentKind, NodeId, Stamp, Term};
 use tokio::sync::{Mutex, watch};
 
-use super::rules::{Answer, Push, Pushed, Step, Write, live_peers};
+use super::rules::{Answer, Push, Pushed, Step, Write, holding, live_peers};
 use super::{Holding, WriteError, WriteRequest, Written};
 use crate::clock::now_ms;
 use crate::documents::Documents;
@@ -71,22 +71,18 @@ impl Writer {
     /// Which nodes have stored `stamp`: those that acknowledged it here, and live ones that say it is their newest.
     pub(crate) fn holding(&self, kind: DocumentKind, stamp: Stamp) -> Holding {
         let view = self.view();
-        let mut nodes: BTreeSet<NodeId> = view.holders(kind, stamp).cloned().collect();
+        let mut newest: BTreeSet<NodeId> = view.holders(kind, stamp).cloned().collect();
         if self.documents.newest(kind).map(|newest| newest.stamp()) == Some(stamp) {
-            nodes.insert(self.me.clone());
+            newest.insert(self.me.clone());
         }
         let acknowledged = self
             .acknowledged
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, by)) = acknowledged.get(&kind).filter(|(last, _)| *last == stamp) {
-            nodes.extend(by.iter().filter(|id| view.member(id).is_some()).cloned());
-        }
-        Holding {
-            is_majority: view.is_majority(&nodes),
-            known: view.known_count(),
-            nodes: nodes.into_iter().collect(),
-        }
+        let acknowledged = acknowledged.get(&kind).filter(|(last, _)| *last == stamp);
+        let by = acknowledged.iter().flat_map(|(_, by)| by);
+        let by = by.filter(|id| view.member(id).is_some()).cloned();
+        holding(&view, &by.collect(), &newest)
     }
 
     fn view(&self) -> Arc<View> {
