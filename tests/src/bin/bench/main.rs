@@ -48,6 +48,9 @@ struct Arguments {
     /// For how many seconds the group `cluster` watches fleets under hardship for false alarms
     #[arg(long, env = "ALARMS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     alarms: u32,
+    /// Of the group `cluster` only the parts whose names contain this, such as `50 nodes`
+    #[arg(long, env = "PART", default_value = "")]
+    part: String,
 }
 
 /// What can be measured on its own.
@@ -90,7 +93,7 @@ impl Group {
             Self::Node => node::measure(rounds(arguments.reloads)),
             Self::Discovery => discovery::measure(rounds),
             Self::Dns => dns::measure(rounds),
-            Self::Cluster => cluster::measure(rounds, arguments.alarms),
+            Self::Cluster => cluster::measure(rounds, arguments.alarms, &arguments.part),
             Self::Questions => questions::measure(rounds),
         }
     }

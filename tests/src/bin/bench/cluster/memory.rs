@@ -15,7 +15,11 @@ use tokio::runtime::Builder;
 use crate::figure::{Figure, percentile_ms, progress, told};
 
 /// Nothing may take longer.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
+/// Up to so many nodes this machine's cores can gossip at the usual interval.
+const AT_USUAL_PACE: usize = 200;
+/// The interval of a larger fleet.
+const SLOW_PACE: Duration = Duration::from_secs(3);
 /// How long a fleet settles before it is watched.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -73,13 +77,18 @@ async fn measure_all(
     figures: &mut Vec<Figure>,
 ) {
     let begun = Instant::now();
-    let mut fleet = MemoryFleet::start(size, Timing::default()).await;
+    let timing = match size > AT_USUAL_PACE {
+        true => Timing::from_interval(SLOW_PACE),
+        false => Timing::default(),
+    };
+    let interval = timing.gossip_interval;
+    let mut fleet = MemoryFleet::start(size, timing).await;
     fleet.until_whole(LIMIT).await;
     let formed = begun.elapsed().as_secs_f64();
     let formed = Figure::plain(&name(size, "started to whole"), formed, "s");
-    figures.extend(told(vec![
-        formed.beside("all know all, and agree who leads"),
-    ]));
+    figures.extend(told(vec![formed.beside(format!(
+        "all know all, and agree who leads; gossip every {interval:?}"
+    ))]));
     tokio::time::sleep(SETTLE).await;
     figures.extend(told(at_rest(&fleet, size, rounds.rest_s).await));
     figures.extend(told(writes(&fleet, size, rounds.writes, limits).await));

@@ -11,9 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::figure::{Figure, told};
 use memory::{Limits, Rounds};
 
-/// Measures all; `rounds` gives how often something is done, by how often it is done in full, and `alarms_s` for how many
-/// seconds fleets under hardship are watched.
-pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32) -> Vec<Figure> {
+/// Measures the parts that have `part` in their name; `rounds` gives how often something is done, by how often it is done in
+/// full, and `alarms_s` for how many seconds fleets under hardship are watched.
+pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32, part: &str) -> Vec<Figure> {
+    let tried = |name: &str, measure: &dyn Fn(&mut Vec<Figure>)| match name.contains(part) {
+        true => tried(name, measure),
+        false => Vec::new(),
+    };
     let of = |writes, deaths, rest_s| Rounds {
         writes: rounds(writes),
         deaths: rounds(deaths),
@@ -25,7 +29,7 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32) -> Vec<Figure>
         gone_s: 8.0,
     };
     let in_memory = |size, rounds: Rounds, limits| {
-        tried(&format!("{size} nodes in one process"), |figures| {
+        tried(&format!("{size} nodes in one process"), &|figures| {
             memory::measure(size, rounds, limits, figures);
         })
     };
@@ -35,13 +39,13 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32) -> Vec<Figure>
         in_memory(50, of(30, 4, 15), Some(limits(1.0))),
         in_memory(200, of(12, 4, 20), Some(limits(3.0))),
         in_memory(500, of(2, 1, 20), None),
-        tried("3 agents", |figures| {
+        tried("3 agents", &|figures| {
             real::measure(rounds(15), rounds(4), limits(0.3), figures);
         }),
-        tried("a flood of bad connections", |figures| {
+        tried("a flood of bad connections", &|figures| {
             figures.extend(told(flood::measure(rounds(12))));
         }),
-        tried("false alarms", |figures| {
+        tried("false alarms", &|figures| {
             figures.extend(told(alarms::measure(rounds(alarms_s))));
         }),
     ]
