@@ -11,15 +11,16 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::principal::{Identity, IdentityError};
 
-/// A certificate's serial number, without leading zeros. Displayed in hexadecimal.
+/// A certificate's serial number, without leading zeros; zero is one byte. Displayed in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
 impl Serial {
     /// From its bytes, most significant first.
     pub fn new(bytes: &[u8]) -> Self {
-        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        Self(bytes.get(zeros..).unwrap_or_default().to_vec())
+        let first = bytes.iter().position(|byte| *byte != 0);
+        let significant = first.and_then(|first| bytes.get(first..));
+        Self(significant.unwrap_or(&[0]).to_vec())
     }
 
     /// Its bytes, most significant first.

@@ -202,6 +202,11 @@ fn serial_numbers_are_read_as_people_write_them() {
     let serial: Serial = "0a:Ff:00:01".parse().unwrap();
     assert_eq!(serial.to_string(), "0aff0001");
     assert_eq!(serial, Serial::new(&[0, 0, 0x0a, 0xff, 0, 1]));
+    let zero: Serial = "00:00".parse().unwrap();
+    assert_eq!(
+        (zero.to_string().as_str(), zero.as_bytes()),
+        ("00", &[0][..])
+    );
     for bad in ["", "a", "xy", "+1", "0a 0b", &"00".repeat(21), "ä1"] {
         assert!(bad.parse::<Serial>().is_err(), "{bad}");
     }
