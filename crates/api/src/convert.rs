@@ -390,8 +390,10 @@ impl TryFrom<v1::RevisionInfo> for Header {
             parent,
             author: info.author,
             comment: info.comment,
-            written_at_ms: written_at.seconds.saturating_mul(1_000)
-                + i64::from(written_at.nanos / 1_000_000),
+            written_at_ms: written_at
+                .seconds
+                .saturating_mul(1_000)
+                .saturating_add(i64::from(written_at.nanos / 1_000_000)),
         })
     }
 }
@@ -487,6 +489,24 @@ mod tests {
         let message = v1::WriteSpecResponse::from(written.clone());
         assert_eq!(Written::try_from(message).unwrap(), written);
         assert!(Written::try_from(v1::WriteSpecResponse::default()).is_err());
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_the_last_that_can_be_told() {
+        let stamp = Stamp {
+            revision: Revision::new(Term(4), 2),
+            digest: Digest::of(b"x"),
+        };
+        let info = v1::RevisionInfo {
+            revision: stamp.revision.to_string(),
+            digest: stamp.digest.to_string(),
+            written_at: Some(pbjson_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: i32::MAX,
+            }),
+            ..v1::RevisionInfo::default()
+        };
+        assert_eq!(Header::try_from(info).unwrap().written_at_ms, i64::MAX);
     }
 
     #[test]
