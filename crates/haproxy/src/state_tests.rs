@@ -94,3 +94,27 @@ fn a_slow_start_goes_on_as_a_weight_that_grows() {
     assert_eq!(due, [(Target::new("app", "a"), 100)]);
     assert!(warming.is_empty());
 }
+
+proptest::proptest! {
+    /// Whatever a process says of its servers, what is carried over are rows of servers that there are, in the columns that
+    /// it has named.
+    #[test]
+    fn no_reply_is_carried_that_is_none(
+        head in "1?\n?(# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight)?",
+        rows in "(\n[0-9a-z .:-]{0,40}|\n3 app 1 a 192.0.2.1 [0-9 -]{0,60}){0,5}",
+        time in proptest::num::u64::ANY,
+    ) {
+        let slow = SPEC.replace("path: /h", "path: /h, slow_start: 1m");
+        let (known, wanted) = (Known::of(&rendered(&slow)), rendered(&slow));
+        let starting = ROW.replace("192.0.2.1 0 0", "192.0.2.1 1 0").replace(" 99 ", &format!(" {time} "));
+        for reply in [format!("{head}{rows}"), format!("{EMPTY}{ROW}{rows}"), format!("{EMPTY}{starting}")] {
+            let (carried, _) = carry(&reply, &known, &wanted, &Warming::default(), Instant::now());
+            proptest::prop_assert!(carried.starts_with("1\n# "), "{}", carried);
+            for row in carried.lines().skip(2) {
+                let server: Vec<_> = row.split(' ').skip(1).step_by(2).take(2).collect();
+                let is_ours = server == ["app", "a"];
+                proptest::prop_assert!(is_ours || reply.lines().any(|line| line == row), "{}", row);
+            }
+        }
+    }
+}

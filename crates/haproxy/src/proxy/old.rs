@@ -137,10 +137,10 @@ impl OldProcesses {
 /// What a process has to be told that should have ended after `limit`.
 fn overdue(age: Duration, limit: Option<Duration>) -> Option<Signal> {
     let limit = limit?;
-    if age > limit + 2 * GRACE {
+    if age > limit.saturating_add(2 * GRACE) {
         return Some(Signal::KILL);
     }
-    (age > limit + GRACE).then_some(Signal::TERM)
+    (age > limit.saturating_add(GRACE)).then_some(Signal::TERM)
 }
 
 /// The `hard-stop-after` of a configuration (Configuration Manual, section 3.1; times as in section 2.5); the last counts.
@@ -214,6 +214,7 @@ mod tests {
         assert_eq!(overdue(s(69), Some(s(60))), None);
         assert_eq!(overdue(s(71), Some(s(60))), Some(Signal::TERM));
         assert_eq!(overdue(s(81), Some(s(60))), Some(Signal::KILL));
+        assert_eq!(overdue(s(81), Some(Duration::MAX)), None);
     }
 
     #[test]
