@@ -15,7 +15,8 @@ fuzz_target!(|input: &str| -> Corpus {
     };
     let statistics = Statistics::parse(page);
     if let Ok(statistics) = &statistics {
-        let again = Statistics::parse(&statistics.to_csv()).expect("a page that was written can be read");
+        let again =
+            Statistics::parse(&statistics.to_csv()).expect("a page that was written can be read");
         assert_eq!(statistics.rows().count(), again.rows().count());
     }
     let (Ok(statistics), Ok(expression)) = (statistics, Expression::compile(expression)) else {
@@ -38,6 +39,8 @@ fuzz_target!(|input: &str| -> Corpus {
         at_a_time: 1,
         min_up: "50%".parse().expect("a share"),
     };
-    let _ = check.answer(&asked(check.wanted().part(&reading)), 0).lines();
+    let _ = check
+        .answer(&asked(check.wanted().part(&reading)), 0)
+        .lines();
     Corpus::Keep
 });

@@ -1,4 +1,5 @@
-//! Whatever people write is a spec or is refused; and a spec becomes the same configuration each time, or is refused.
+//! Whatever people write is a spec or is refused; and a spec becomes the same configuration each time, or is refused. A whole
+//! haproxy.cfg becomes a spec that holds it as it was.
 
 #![no_main]
 
@@ -6,11 +7,12 @@ use std::sync::OnceLock;
 
 use hafleet_model::NodeId;
 use hafleet_model::report::NodeContext;
-use hafleet_model::spec::load;
+use hafleet_model::spec::{Publication, load, of_haproxy_cfg};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     static NODE: OnceLock<NodeContext> = OnceLock::new();
+    whole(text);
     let Ok(loaded) = load(text) else {
         return;
     };
@@ -32,6 +34,18 @@ fuzz_target!(|text: &str| {
     );
     assert!(!rendered.body().contains('\0'), "HAProxy reads no NUL");
 });
+
+fn whole(configuration: &str) {
+    let text = of_haproxy_cfg(configuration, &Publication::default());
+    let Ok(loaded) = load(&text) else {
+        return;
+    };
+    let held = loaded.spec.haproxy_cfg.expect("it is one of HAProxy's own");
+    assert_eq!(
+        held.strip_suffix('\n').unwrap_or(&held),
+        configuration.strip_suffix('\n').unwrap_or(configuration)
+    );
+}
 
 fn node() -> NodeContext {
     NodeContext {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::board::{Board, Request};
-use super::message::said_of;
+use super::found::said_of;
 use crate::forward::{Forward, Unanswered};
 use crate::reconcile::{Activation, Outcome, Pace, Reconcile};
 

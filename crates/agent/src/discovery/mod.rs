@@ -8,6 +8,7 @@ mod board;
 mod certificates;
 mod containers;
 mod difference;
+mod found;
 mod launch;
 mod lead;
 mod leading;
@@ -16,7 +17,7 @@ mod standing;
 
 pub(crate) use board::{Board, Confirmed, Request, Unconfirmed};
 pub(crate) use containers::{ContainersLoop, PACE as CONTAINERS_PACE};
+pub(crate) use found::answer_of;
 pub(crate) use launch::Launcher;
 pub(crate) use leading::{DiscoveryLoop, PACE};
-pub(crate) use message::answer_of;
 pub(crate) use standing::is_behind;
