@@ -8,7 +8,7 @@ use hafleet_simulation::plan::Plan;
 use hafleet_simulation::{explain, run};
 
 /// So many seeds in each run of the tests; `make simulate` runs as many as wanted.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 /// Seeds that broke an invariant once, and how.
 const KEPT: &[(u64, &str)] = &[
