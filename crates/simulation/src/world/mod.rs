@@ -1,22 +1,23 @@
 //! The world in which a plan takes place: time, machines, network and Route53, one event after the other.
 
+mod fate;
+mod traffic;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hafleet_cluster::LinkState;
-use hafleet_cluster::machines::{AskError, LinkStatus};
+use hafleet_cluster::machines::AskError;
 use hafleet_model::FleetName;
 
-use crate::disk::Trouble;
 use crate::flaw::Keeping;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::node::{Effect, Run, Setting, address, node_id};
+use crate::node::{Effect, Run};
 use crate::packet::{Packet, ZoneReply, ZoneRequest};
-use crate::plan::{Action, Millis, Plan, Weather};
+use crate::plan::{Millis, Plan};
 use crate::publication::NAME;
 use crate::rng::Rng;
 use crate::witness::{Violation, Witness};
@@ -26,10 +27,6 @@ use crate::zone::Zone;
 /// for the rules, and faster to simulate.
 const TICK: Millis = 500;
 const GOSSIP_INTERVAL: Millis = 1_000;
-/// How many peers a node gossips with at a time.
-const FAN_OUT: usize = 3;
-/// How long a connection may carry nothing before it counts as broken.
-const KEEP_ALIVE: Millis = 3_000;
 /// How long a node that is to start waits, at most, after something ended it.
 const RESTART: Millis = 1_000;
 /// How long a publisher rests between rounds.
@@ -115,7 +112,6 @@ struct World<'p> {
 }
 
 type Step = Result<(), Violation>;
-
 impl<'p> World<'p> {
     fn new(plan: &'p Plan, is_traced: bool) -> Self {
         let mut rng = Rng::new(plan.seed ^ 0x5eed);
@@ -374,267 +370,6 @@ impl<'p> World<'p> {
             }
         }
         Ok(())
-    }
-
-    fn send(&mut self, from: usize, to: usize, packet: &Packet) {
-        if to >= self.plan.nodes || from == to {
-            return;
-        }
-        let is_up = self.machines[to].run.is_some();
-        for delay in self.network.deliveries(from, to) {
-            match packet {
-                // A machine that is up answers for a port on which nothing listens.
-                Packet::Request { call, .. } if !is_up && self.network.reaches(to, from) => {
-                    self.after(delay * 2, Event::Reset(from, *call));
-                }
-                _ => {
-                    let packet = packet.clone();
-                    self.after(delay, Event::Arrive { from, to, packet });
-                }
-            }
-        }
-    }
-
-    fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Step {
-        let now = self.now();
-        match packet {
-            Packet::Gossip { entries, is_answer } => {
-                let mut later_run = None;
-                self.step(to, |run| {
-                    let merged = run.gossip.merge(&entries, now);
-                    later_run = merged.later_run;
-                    if merged.is_news {
-                        run.effects.push(Effect::Look);
-                    }
-                    if !is_answer {
-                        let packet = Packet::Gossip {
-                            entries: run.gossip.entries(),
-                            is_answer: true,
-                        };
-                        run.effects.push(Effect::Send { to: from, packet });
-                    }
-                })?;
-                match later_run {
-                    Some(found) => {
-                        let what = format!("n{to} hears of a later run {found} of itself");
-                        Err(self.broken(("I5", what)))
-                    }
-                    None => Ok(()),
-                }
-            }
-            Packet::Request { call, request } => {
-                self.step(to, |run| run.answer(from, call, request))
-            }
-            Packet::Reply { call, reply } => self.step(to, |run| run.reply(call, reply)),
-        }
-    }
-
-    fn gossip(&mut self, node: usize) -> Step {
-        let Some(run) = self.machines[node].run.as_mut() else {
-            return Ok(());
-        };
-        run.gossip.beat();
-        let entries = run.gossip.entries();
-        // Those that are connected and not heard of are introduced; seeds are connected from the start.
-        let mut peers: Vec<_> = (0..self.plan.nodes.min(3))
-            .chain(run.gossip.peers())
-            .filter(|peer| *peer != node)
-            .collect();
-        peers.sort_unstable();
-        peers.dedup();
-        for _ in 0..FAN_OUT.min(peers.len()) {
-            let index = self.rng.index(peers.len());
-            let to = peers.swap_remove(index);
-            let packet = Packet::Gossip {
-                entries: entries.clone(),
-                is_answer: false,
-            };
-            self.send(node, to, &packet);
-        }
-        Ok(())
-    }
-
-    /// What the connections of a node have come to.
-    fn keep_links(&mut self, node: usize) {
-        let now = self.now();
-        let begun = self.begun;
-        let instant = |at: Millis| begun + Duration::from_millis(at);
-        let states: Vec<_> = (0..self.plan.nodes)
-            .filter(|peer| *peer != node)
-            .map(|peer| {
-                let machine = &self.machines[peer];
-                let carries = self.network.carries(node, peer);
-                let answers = machine.stalled_until <= now;
-                (peer, machine.run.is_some(), carries, answers)
-            })
-            .collect();
-        let Some(run) = self.machines[node].run.as_mut() else {
-            return;
-        };
-        for (peer, is_up, carries, answers) in states {
-            let connecting = || LinkStatus::new(LinkState::Connecting, None);
-            let link = run.links.entry(address(peer)).or_insert_with(connecting);
-            link.state = match (&link.state, is_up, carries, answers) {
-                (LinkState::Refused { since }, false, true, _) => {
-                    LinkState::Refused { since: *since }
-                }
-                (_, false, true, _) => LinkState::Refused {
-                    since: instant(now),
-                },
-                (_, true, true, true) => {
-                    link.peer = node_id(peer);
-                    LinkState::Connected
-                }
-                (LinkState::Unreachable { since, reason }, ..) => LinkState::Unreachable {
-                    since: *since,
-                    reason: reason.clone(),
-                },
-                // A connection that carries nothing breaks when its keep-alive is not answered.
-                (LinkState::Connected, ..) if self.rng.happens(100 - 100 * TICK / KEEP_ALIVE) => {
-                    LinkState::Connected
-                }
-                _ => LinkState::Unreachable {
-                    since: instant(now),
-                    reason: "no answer".to_owned(),
-                },
-            };
-        }
-    }
-
-    fn start(&mut self, node: usize) -> Step {
-        if self.machines[node].run.is_some() {
-            return Ok(());
-        }
-        let Some(fleet) = self.fleet.clone() else {
-            return Ok(());
-        };
-        let mut rng = self.rng.split();
-        if self.machines[node].is_dead() {
-            self.machines[node].revive(&mut rng);
-        }
-        self.epochs += 1;
-        let setting = Setting {
-            index: node,
-            nodes: self.plan.nodes,
-            fleet,
-            clock: self.machines[node].clock(self.begun, &self.now),
-            detection: rng.between(4_500, 7_000),
-            epoch: self.epochs,
-            keeping: Keeping(self.plan.flaw),
-            is_traced: self.is_traced,
-        };
-        let opened = self.machines[node].open();
-        let started = opened.and_then(|storage| Run::start(setting, &storage));
-        match started {
-            Ok(Some(run)) => {
-                let generation = run.generation;
-                self.tell(|| format!("n{node} is up, generation {generation}"));
-                self.witness
-                    .started(node, &run)
-                    .map_err(|seen| self.broken(seen))?;
-                let epoch = run.epoch();
-                self.machines[node].run = Some(run);
-                for event in [
-                    Event::Tick(node, epoch),
-                    Event::Gossip(node, epoch),
-                    Event::Publish(node, epoch),
-                ] {
-                    let after = rng.between(1, TICK);
-                    self.after(after, event);
-                }
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            Err(error) if self.machines[node].is_full || self.machines[node].is_dead() => {
-                self.tell(|| format!("n{node} cannot start: {error}"));
-                self.after(RESTART, Event::Start(node));
-                Ok(())
-            }
-            Err(error) => {
-                let what = format!("n{node} cannot start after a loss of power: {error}");
-                Err(self.broken(("store", what)))
-            }
-        }
-    }
-
-    fn lose_power(&mut self, node: usize) {
-        self.machines[node].lose_power();
-    }
-
-    fn act(&mut self, index: usize) -> Step {
-        let Some((_, action)) = self.plan.actions.get(index) else {
-            return Ok(());
-        };
-        self.tell(|| format!("-- {action}"));
-        self.network.act(action);
-        match action {
-            Action::Cut { .. } | Action::Mend | Action::Weather(_) => {}
-            Action::Write {
-                node,
-                kind,
-                is_forced,
-            } => {
-                let taken = self.machines[*node].run.as_ref().and_then(Run::leader);
-                let to = taken.unwrap_or(*node);
-                if to != *node && !self.network.carries(*node, to) {
-                    return Ok(());
-                }
-                self.writes += 1;
-                let id = self.writes;
-                self.tell(|| format!("write {id} goes to n{to}"));
-                self.witness.begin(id);
-                if self.machines[to].stalled_until > self.now() {
-                    return Ok(());
-                }
-                let body = format!("body {id}");
-                return self.step(to, |run| run.begin_write(id, *kind, body, *is_forced));
-            }
-            Action::PowerLoss { node, write: 0, .. } => self.lose_power(*node),
-            Action::PowerLoss {
-                node,
-                write,
-                is_kept,
-            } => self.machines[*node].set_trouble(Trouble {
-                power_fails_in: Some(*write),
-                is_last_kept: *is_kept,
-                is_full: false,
-            }),
-            Action::Start { node } => return self.start(*node),
-            Action::Leave { node } => {
-                self.step(*node, Run::leave)?;
-                self.machines[*node].run = None;
-            }
-            Action::Stall { node, millis } => {
-                let until = self.now() + millis;
-                self.machines[*node].stalled_until = until;
-            }
-            Action::SetClock { node, by_ms } => self.machines[*node].set_clock(*by_ms),
-            Action::FillDisk { node, is_full } => {
-                self.machines[*node].is_full = *is_full;
-                self.machines[*node].set_trouble(Trouble::default());
-            }
-            Action::CutRoute53 { node, is_cut } => {
-                self.machines[*node].reaches_route53 = !is_cut;
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing goes wrong from now on.
-    fn calm(&mut self) {
-        self.tell(|| "-- nothing goes wrong from now on".to_owned());
-        self.network.act(&Action::Mend);
-        self.network.act(&Action::Weather(Weather::FAIR));
-        for node in 0..self.plan.nodes {
-            let machine = &mut self.machines[node];
-            machine.is_full = false;
-            machine.reaches_route53 = true;
-            machine.stalled_until = 0;
-            if !machine.is_dead() {
-                machine.set_trouble(Trouble::default());
-            }
-            self.after(1, Event::Start(node));
-        }
     }
 
     fn ask_zone(&mut self, node: usize, epoch: u64, call: u64, request: ZoneRequest) -> Step {
