@@ -1,5 +1,6 @@
 //! Bad connections by the thousands: as many a second as are asked for, from one namespace to one port.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -78,10 +79,17 @@ async fn pour(target: SocketAddr, per_second: u32, stop: &AtomicBool, made: &Arc
 }
 
 async fn bother(target: SocketAddr, number: u64, made: Arc<AtomicU64>) {
-    let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(target)).await else {
+    let Ok(connected) = timeout(PATIENCE, TcpStream::connect(target)).await else {
         return;
     };
-    made.fetch_add(1, Ordering::Relaxed);
+    // One that was turned away at once had been made.
+    let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+    if connected.is_ok() || connected.as_ref().is_err_and(is_reset) {
+        made.fetch_add(1, Ordering::Relaxed);
+    }
+    let Ok(mut stream) = connected else {
+        return;
+    };
     // Ports are free at once.
     let _ = stream.set_zero_linger();
     match number % 3 {

@@ -17,7 +17,7 @@ use hafleet_dns::zones::Providers;
 use hafleet_haproxy::{Binary, Inspector, OpenError, Proxy, Settings};
 use hafleet_identity::sealing::SealingError;
 use hafleet_identity::{Credentials, CredentialsError, Incoming};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,9 @@ use crate::vault::{self, SealingLoop, Vault};
 use crate::{hardening, lb_agent, log, overrides, reconcile};
 use hafleet_model::spec::Publication;
 use hafleet_model::with_causes;
+
+/// How many connections may wait to be taken; the kernel's `net.core.somaxconn` bounds it as well.
+const BACKLOG: u32 = 4096;
 
 /// Why an agent did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +167,7 @@ pub async fn check(config: &Config) -> Vec<String> {
         let (unreadable, uncounted) = lb_agent::problems(&lb_agent.keys, own);
         let all = unreadable.into_iter().chain(uncounted);
         all.for_each(|problem| note(Some(format!("lb_agent: {problem}"))));
-        let bound = listen(lb_agent.listen).await;
+        let bound = listen(lb_agent.listen);
         note(bound.err().map(|error| error.to_string()));
     }
     note(own.err().map(|error| error.to_string()));
@@ -188,12 +191,7 @@ pub async fn check(config: &Config) -> Vec<String> {
         let haproxy = Binary::find(config.haproxy.binary.as_deref()).await;
         note(haproxy.err().map(|error| with_causes(&error)));
     }
-    note(
-        listen(config.listen)
-            .await
-            .err()
-            .map(|error| error.to_string()),
-    );
+    note(listen(config.listen).err().map(|error| error.to_string()));
     for seed in &config.seeds {
         let unresolved = tokio::net::lookup_host(seed).await.err();
         note(unresolved.map(|error| format!("seeds: {seed} cannot be resolved: {error}")));
@@ -256,7 +254,7 @@ async fn start(
     directories(config)?;
     let revocations = open_revocations(config, &credentials)?;
     let store = Store::open(config.data_dir.join("state.redb"))?;
-    let listener = listen(config.listen).await?;
+    let listener = listen(config.listen)?;
     let callers = callers_of_lb_agent(config, &credentials).await?;
     let own = own_configuration(config)?;
     let (proxy, inspector) = haproxy(config).await?;
@@ -443,7 +441,7 @@ async fn callers_of_lb_agent(
     for problem in uncounted {
         tracing::warn!(problem, "a certificate of lb_agent does not count");
     }
-    let listener = listen(lb_agent.listen).await?;
+    let listener = listen(lb_agent.listen)?;
     Ok(Some((lb_agent.clone(), listener)))
 }
 
@@ -495,7 +493,7 @@ async fn issuing(
             "{file}: {error}; remove it, and the tokens in it are void"
         ))
     })?;
-    let listener = listen(issuer.listen).await?;
+    let listener = listen(issuer.listen)?;
     let issuing = Issuing {
         fleet: config.fleet.clone(),
         node: config.node_id.clone(),
@@ -640,10 +638,19 @@ fn make(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AgentError::Listen { address, source })
+/// Takes `address`. Who is turned away is so after its connection is made: more may wait for that than the 128 of the
+/// standard library, so that of a flood none takes the place of a node.
+fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    let open = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| AgentError::Listen { address, source })
 }
 
 fn settings(config: &Config) -> Settings {
