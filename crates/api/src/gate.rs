@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 use crate::Failure;
 use crate::access::{self, Method};
 use crate::audit::{Attempt, Outcome, Recorder};
-use crate::vouching::{self, CALLER_ADDRESS, ON_BEHALF_OF_BIN};
+use crate::vouching::{self, CALLER_ADDRESS, ON_BEHALF_OF, ON_BEHALF_OF_BIN};
 
 /// What makes the gate; a layer for tonic's server.
 #[derive(Clone)]
@@ -138,6 +138,16 @@ impl<S> Layer<S> for Gate {
     }
 }
 
+/// The refusal of what a node hands on as agents of an earlier version did: with the caller's name, which proves nothing, and
+/// without the certificate.
+fn of_an_earlier_version(caller: &Caller, headers: &HeaderMap) -> Option<Status> {
+    let node = caller.identity.node_id()?;
+    headers.get(ON_BEHALF_OF)?;
+    Some(Status::permission_denied(format!(
+        "node {node} hands on a call without its caller's certificate, as agents of an earlier version do: upgrade it, and until then ask a node that is"
+    )))
+}
+
 /// Services behind a [`Gate`].
 #[derive(Clone)]
 pub struct Gated<S> {
@@ -223,6 +233,8 @@ where
         let method = match self.gate.admit(&path, &caller) {
             Ok(method) => method,
             Err(status) => {
+                let earlier = of_an_earlier_version(&caller, request.headers());
+                let status = earlier.unwrap_or(status);
                 let denied = Outcome::Denied(status.message().to_owned());
                 recorder.record(attempt(&caller).ended(denied));
                 return refuse(status);

@@ -209,6 +209,31 @@ async fn a_call_that_a_node_hands_on_is_its_callers_and_says_through_whom() {
 }
 
 #[tokio::test]
+async fn a_node_of_an_earlier_version_is_told_that_it_is_one() {
+    let scene = Scene::new();
+    let call = async |path: &str| {
+        let mut request = Request::builder()
+            .uri(path)
+            .header(ON_BEHALF_OF, "ada (admin)");
+        let extensions = request.extensions_mut().unwrap();
+        extensions.insert(scene.caller(&lb1()));
+        let answer = scene
+            .gated
+            .clone()
+            .call(request.body(Body::empty()).unwrap());
+        Status::from_header_map(answer.await.unwrap().headers())
+    };
+    let refused = call("/hafleet.v1.Admin/ApplySpec").await.unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("lb1") && refused.message().contains("upgrade it"));
+    let record = scene.last_record();
+    assert!(record.message.contains("upgrade it"), "{record:?}");
+    // What it may do in its own name it may do.
+    let heads = call("/hafleet.v1.Peer/Heads").await;
+    assert!(heads.is_none_or(|status| status.code() == Code::Ok));
+}
+
+#[tokio::test]
 async fn a_person_cannot_borrow_the_certificate_of_another() {
     let scene = Scene::new();
     let admins = scene.caller(&person("ada", Role::Admin)).certificate;
