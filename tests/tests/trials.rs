@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Duration;
 
+use hafleet_api::v1;
 use hafleet_tests::fault::{
     Damage, DamagedStore, Delay, Fault, FewDescriptors, Flapping, FullDisk, KilledAgents,
     KilledHaproxy, Loss, OneWay, Partition, ReadOnlyDisk, RestartedAgents, StoppedAgent,
@@ -118,7 +119,8 @@ fn clocks() {
     ]);
 }
 
-/// In the order that the book names: the leader last. In between, agents of both versions take writes.
+/// In the order that the book names: the leader last. In between, agents of both versions take writes of every kind, and what
+/// was written in between is everywhere in the end.
 #[test]
 fn a_rolling_upgrade() {
     if !can_make_namespaces() {
@@ -133,6 +135,7 @@ fn a_rolling_upgrade() {
         })
         .start();
     let trial = Trial::of(fleet);
+    let mut weight = 0;
     let upgrade = trial.judge("a rolling upgrade", [], || {
         let mut earlier: BTreeSet<_> = trial.fleet().numbers().into_iter().collect();
         while let Some(number) = next_to_upgrade(trial.fleet(), &earlier) {
@@ -144,11 +147,36 @@ fn a_rolling_upgrade() {
             node.start_agent_as(&settings);
             for asked in trial.fleet().numbers() {
                 trial.write_when_taken(&[asked], &[]);
+                weight += 1;
+                weigh(trial.fleet(), asked, weight);
             }
         }
     });
     eprintln!("{upgrade}");
     upgrade.assert_kept();
+    for number in trial.fleet().numbers() {
+        wait_for("the last weight is everywhere", PATIENCE, || {
+            let listed = trial.fleet().client_of(number);
+            let listed = listed
+                .run(&["overrides", "--output", "json"])
+                .expect_code(0);
+            let overrides: v1::ListOverridesResponse = listed.json();
+            let servers = overrides.servers.iter();
+            let weights: Vec<_> = servers.map(|server| server.weight).collect();
+            let is_it = weights == [Some(weight)];
+            is_it.then_some(()).ok_or_else(|| format!("{weights:?}"))
+        });
+    }
+}
+
+/// Gives a server a weight by hand, through node `asked`.
+fn weigh(fleet: &Fleet, asked: usize, weight: u32) {
+    let weight = weight.to_string();
+    wait_for("a weight is taken", PATIENCE, || {
+        let client = fleet.client_of(asked);
+        let finished = client.run(&["server", "weight", "app/s0", &weight]);
+        (finished.code == Some(0)).then_some(()).ok_or(finished)
+    });
 }
 
 /// One of `earlier`, and the leader only if no other is left.
