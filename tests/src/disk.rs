@@ -1,11 +1,14 @@
-//! A small disk of a directory's own, which can be full or read-only.
+//! A small disk of a directory's own, which can be full, read-only or broken.
 //!
-//! It is in memory. A path that is given to more than one function here has to be the same text each time.
+//! It is in memory, or a file system in a file where it has to break as those on real disks do. A path that is given to
+//! more than one function here has to be the same text each time.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+
+use crate::scratch::Scratch;
 
 /// The file that takes what is left of a full disk.
 const FILLER: &str = "filler";
@@ -26,6 +29,75 @@ impl Disk {
             directory: directory.to_owned(),
         }
     }
+}
+
+/// Whether this machine mounts file systems that are in files. Says so when it does not, as in most containers.
+pub fn can_mount_files() -> bool {
+    let scratch = Scratch::new();
+    let place = scratch.directory("disk");
+    make_file_system(&place, 4);
+    let output = mount_file(&place);
+    let can_mount = output.status.success();
+    if can_mount {
+        unmount(&place);
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        eprintln!(
+            "left out: no loop device can be mounted here: {}",
+            said.trim()
+        );
+    }
+    can_mount
+}
+
+impl Disk {
+    /// A disk of so many MiB over `directory` with a file system that takes itself to be read-only once it has failed. It
+    /// is in a file beside the directory.
+    pub fn mount_breakable(directory: &Path, mebibytes: u32) -> Self {
+        fs::create_dir_all(directory).expect("a directory to mount on");
+        make_file_system(directory, mebibytes);
+        let output = mount_file(directory);
+        assert!(output.status.success(), "{output:?}");
+        Self {
+            directory: directory.to_owned(),
+        }
+    }
+}
+
+/// The file system of `directory`, which [`Disk::mount_breakable`] made, has met an error that it does not recover from:
+/// from now on the kernel refuses every write, to files that are open too.
+pub fn break_down(directory: &Path) {
+    run("mount", &["-o", "remount,abort"], directory);
+}
+
+/// Undoes [`break_down`]: the file system is mounted anew, as it is after such an error, from a copy. Whoever has files of
+/// before open keeps them, and still cannot write them.
+pub fn repair(directory: &Path) {
+    unmount(directory);
+    let (image, copy) = (image(directory), directory.with_extension("copy"));
+    fs::copy(&image, &copy).expect("a copy of a disk");
+    fs::rename(&copy, &image).expect("a copy of a disk");
+    let output = mount_file(directory);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn image(directory: &Path) -> PathBuf {
+    directory.with_extension("disk")
+}
+
+fn make_file_system(directory: &Path, mebibytes: u32) {
+    let image = image(directory);
+    let file = File::create(&image).expect("a file for a disk");
+    file.set_len(u64::from(mebibytes) << 20)
+        .expect("a file for a disk");
+    run("mkfs.ext4", &["-q", "-F"], &image);
+}
+
+fn mount_file(directory: &Path) -> Output {
+    let mut command = Command::new("mount");
+    command.args(["-t", "ext4", "-o", "loop,errors=remount-ro"]);
+    let output = command.arg(image(directory)).arg(directory).output();
+    output.expect("mount starts")
 }
 
 impl Drop for Disk {

@@ -110,7 +110,7 @@ impl Machine {
             tempfile::tempfile_in(&self.data).and_then(|mut file| file.write_all(&[0; ROOM_BYTES]));
         let reason = taken.err()?;
         Some(Inability::Refused(format!(
-            "nothing can be written in {}: {reason}",
+            "nothing can be written in {}: {reason}; make room there, or mend it",
             self.data.display()
         )))
     }
@@ -156,9 +156,10 @@ impl Reconcile for FitnessLoop {
         let standing = standing(&self.view.borrow_and_update());
         if activation == Activation::Timer || !standing.leads {
             let machine = standing.leads.then_some(&self.machine);
-            let full =
-                machine.and_then(|machine| machine.no_room().or_else(|| machine.no_descriptors()));
-            self.fitness.tell(Job::Storage, full);
+            let failed = self.cluster.storage_trouble().map(Inability::Refused);
+            let failed = failed.or_else(|| machine.and_then(Machine::no_room));
+            let failed = failed.or_else(|| machine.and_then(Machine::no_descriptors));
+            self.fitness.tell(Job::Storage, failed);
             let out_of_time = machine.and_then(|machine| machine.out_of_time(Timestamp::now()));
             self.fitness.tell(Job::Identity, out_of_time);
         }

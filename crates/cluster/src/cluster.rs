@@ -204,6 +204,11 @@ impl Cluster {
         self.shared.own.resign(reason.map(str::to_owned));
     }
 
+    /// Why documents could not be written down when that was last tried; none if they were, or if it is long ago.
+    pub fn storage_trouble(&self) -> Option<String> {
+        self.shared.documents.trouble()
+    }
+
     /// Takes note of a term that was met outside the cluster, where a leader leaves its mark. It counts as seen from then
     /// on: a leader of a lower one claims anew above it. Terms that no leader can have are let pass.
     ///

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
@@ -16,6 +17,9 @@ use crate::store::{Change, Conflict, ConflictReason, LineRecord, StoreError};
 
 /// How many revisions are kept of what is observed: enough to look back, of bodies that may be large and change often.
 const OBSERVED_HISTORY_LIMIT: usize = 50;
+
+/// How long a failure to write is taken to last when nothing was tried since: longer than any pause of the repair.
+const TROUBLE_LASTS: Duration = Duration::from_secs(60);
 
 /// What became of a revision that came from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Documents {
     shelves: [Shelf; DocumentKind::ALL.len()],
     /// Told whenever a newest revision changes.
     changed: Arc<Notify>,
+    /// When a document could last not be written down, and why; none since one was.
+    trouble: Mutex<Option<(Instant, String)>>,
 }
 
 #[derive(Debug)]
@@ -125,6 +131,7 @@ impl Documents {
             promise: Mutex::default(),
             shelves,
             changed,
+            trouble: Mutex::default(),
         })
     }
 
@@ -427,6 +434,15 @@ impl Documents {
     }
 
     /// A change that changes nothing yet. Of what is observed no conflicts are kept.
+    /// Why documents cannot be written down, as far as is known: none once one was, or when nothing was tried for a while.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = trouble
+            .as_ref()
+            .filter(|(at, _)| self.clock.now().saturating_duration_since(*at) < TROUBLE_LASTS);
+        recent.map(|(_, reason)| reason.clone())
+    }
+
     fn change(&self, kind: DocumentKind) -> Change {
         let conflict_limit = match kind.is_observed() {
             true => 0,
@@ -441,7 +457,11 @@ impl Documents {
 
     /// Writes `change` down, and shows what it made of the conflicts.
     fn commit(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
-        self.store.change(kind, change)?;
+        let written = self.store.change(kind, change);
+        let trouble = written.as_ref().err();
+        let trouble = trouble.map(|error| (self.clock.now(), error.to_string()));
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        written?;
         let shelf = self.shelf(kind);
         let adds = !change.lost.is_empty() || change.conflict.is_some();
         if !adds && shelf.lost.borrow().conflicts.is_empty() {

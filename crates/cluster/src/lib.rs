@@ -33,6 +33,7 @@ mod assembly;
 mod circle;
 mod clock;
 mod cluster;
+mod complaints;
 mod config;
 mod documents;
 mod driver;

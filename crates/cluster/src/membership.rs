@@ -15,6 +15,7 @@ use hafleet_model::{NodeId, Term};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::config::ReadRemoved;
 use crate::documents::Documents;
 use crate::facts::Facts;
@@ -138,6 +139,7 @@ pub struct Membership {
     started_at_ms: i64,
     /// Since when, and why, the store refuses terms.
     store_trouble: Option<(Instant, String)>,
+    complaints: Complaints,
 }
 
 impl Membership {
@@ -165,6 +167,7 @@ impl Membership {
             own,
             leadership,
             store_trouble: None,
+            complaints: Complaints::default(),
         })
     }
 
@@ -197,7 +200,10 @@ impl Membership {
             .roster
             .sight(&around.heard, &around.links, removed, now);
         if let Err(error) = self.roster.remember(&sightings, removed) {
-            tracing::error!(%error, "members could not be written down");
+            let said = error.to_string();
+            if self.complaints.is_due(now, "members", &said) {
+                tracing::error!(%error, "members could not be written down");
+            }
         }
         let mut addresses: HashSet<_> = sightings
             .values()
@@ -240,7 +246,10 @@ impl Membership {
         match self.roster.establish() {
             Ok(()) => Forming::default(),
             Err(error) => {
-                tracing::error!(%error, "that this node is of a fleet could not be written down");
+                let (now, said) = (self.clock.now(), error.to_string());
+                if self.complaints.is_due(now, "established", &said) {
+                    tracing::error!(%error, "that this node is of a fleet could not be written down");
+                }
                 forming
             }
         }
@@ -278,8 +287,11 @@ impl Membership {
     }
 
     fn note_trouble(&mut self, error: &StoreError) {
-        tracing::error!(%error, "the term could not be written down, so this node cannot lead");
-        self.store_trouble = Some((self.clock.now(), error.to_string()));
+        let (now, said) = (self.clock.now(), error.to_string());
+        if self.complaints.is_due(now, "term", &said) {
+            tracing::error!(%error, "the term could not be written down, so this node cannot lead");
+        }
+        self.store_trouble = Some((now, said));
     }
 
     fn observation(

@@ -95,11 +95,12 @@ impl Witness {
 
     /// The documents of a node have changed.
     pub(crate) fn documents(&mut self, node: usize, run: &Run) -> Seen {
-        let Ok(_) = run.documents.highest_term() else {
-            return Ok(());
-        };
         // What is observed is nobody's write, and may be dropped.
         let kind = DocumentKind::Spec;
+        // What cannot be read is not gone.
+        let Ok(_) = run.documents.history(kind) else {
+            return Ok(());
+        };
         let holds = holds(&run.documents, kind);
         let before = self.held.entry((node, kind)).or_default();
         if let Some(gone) = before.difference(&holds).next() {

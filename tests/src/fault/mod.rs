@@ -18,7 +18,7 @@ use crate::trial::Trial;
 
 pub use clock::WrongClock;
 pub use damage::{Damage, DamagedStore};
-pub use disk::{FullDisk, ReadOnlyDisk};
+pub use disk::{BrokenDisk, FullDisk, ReadOnlyDisk};
 pub use network::{Delay, Flapping, Loss, OneWay, Partition, Way};
 pub use process::{
     FewDescriptors, KilledAgents, KilledHaproxy, RestartedAgents, StoppedAgent, StoppedHaproxy,

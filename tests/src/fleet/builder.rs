@@ -22,6 +22,7 @@ pub struct Builder {
     name: String,
     nodes: u8,
     has_breakable_machines: bool,
+    has_breakable_disks: bool,
     adjust: Box<dyn Fn(&mut Settings)>,
 }
 
@@ -31,6 +32,7 @@ impl Default for Builder {
             name: "shop".to_owned(),
             nodes: 3,
             has_breakable_machines: false,
+            has_breakable_disks: false,
             adjust: Box::new(|_| {}),
         }
     }
@@ -52,6 +54,13 @@ impl Builder {
     /// Whose nodes have a small disk for the agent's data and a clock of their own each, so that both can fail.
     pub fn breakable_machines(mut self) -> Self {
         self.has_breakable_machines = true;
+        self
+    }
+
+    /// Whose nodes have a disk for the agent's data each that can break down while files on it are open; where
+    /// [`can_mount_files`](crate::disk::can_mount_files).
+    pub fn breakable_disks(mut self) -> Self {
+        self.has_breakable_disks = true;
         self
     }
 
@@ -94,11 +103,15 @@ impl Builder {
             Node::new(settings, namespace)
         };
         let nodes: Vec<_> = (1..=self.nodes).map(node).collect();
-        let disk = |node: &Node| Disk::mount(&node.settings().data(), DISK_MEBIBYTES);
-        let disks = match self.has_breakable_machines {
-            true => nodes.iter().map(disk).collect(),
-            false => Vec::new(),
+        let disk = |node: &Node| {
+            let data = node.settings().data();
+            match (self.has_breakable_disks, self.has_breakable_machines) {
+                (true, _) => Some(Disk::mount_breakable(&data, DISK_MEBIBYTES)),
+                (false, true) => Some(Disk::mount(&data, DISK_MEBIBYTES)),
+                (false, false) => None,
+            }
         };
+        let disks = nodes.iter().filter_map(disk).collect();
         let backend = |port: u16| {
             Backend::start(&outside, (OUTSIDE, port).into(), &format!("backend {port}"))
         };

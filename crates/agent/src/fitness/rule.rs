@@ -100,7 +100,10 @@ impl Rule {
         if !standing.leads {
             self.since.clear();
             self.able_since = None;
-            return None;
+            // Whose store fails would have to yield at once, and everybody should see why it does not follow.
+            let failed = inabilities.get(&Job::Storage);
+            let failed = failed.filter(|_| standing.is_another_fit);
+            return failed.map(Inability::to_string);
         }
         self.note_able(now, inabilities.is_empty());
         self.since.retain(|job, _| inabilities.contains_key(job));

@@ -113,3 +113,19 @@ fn each_yield_lasts_twice_as_long_until_all_was_well() {
     assert!(world.at(now + 64).is_some());
     assert_eq!(world.due(), Some(now + 64 + 600));
 }
+
+#[test]
+fn one_that_does_not_lead_is_unfit_while_its_store_fails_and_no_longer() {
+    let mut world = World::refused();
+    world.standing.leads = false;
+    assert_eq!(world.at(0), None, "others publish");
+    let failed = Inability::Refused("read-only".into());
+    world.inabilities = [(Job::Storage, failed)].into();
+    assert_eq!(world.at(1).as_deref(), Some("read-only"));
+    world.standing.is_another_fit = false;
+    assert_eq!(world.at(2), None, "somebody has to lead");
+    world.standing.is_another_fit = true;
+    assert!(world.at(3).is_some());
+    world.inabilities.clear();
+    assert_eq!(world.at(4), None);
+}

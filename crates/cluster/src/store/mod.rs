@@ -7,6 +7,7 @@
 
 mod documents;
 mod format;
+mod known;
 mod members;
 mod rewrite;
 
@@ -27,6 +28,7 @@ pub use documents::{Change, Conflict, ConflictReason, LineRecord};
 pub use members::KnownMember;
 
 use crate::storage::Promises;
+use known::Known;
 
 /// Numbers: `format`, `generation`, `term`, `promised_term`, `established` (1 once it is).
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -85,8 +87,18 @@ pub enum StoreError {
         /// Who asked.
         expected: NodeId,
     },
+    /// What is there is not what this agent opened.
+    #[error(
+        "{path} is not the store that this agent opened ({reason}): mount its disk or put it back, and the agent takes it up again; or start the agent again to go on with what is there"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// How that is seen.
+        reason: String,
+    },
     /// The file or its directory cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", remedy(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -108,11 +120,23 @@ pub struct Store {
     path: PathBuf,
     /// Opens what is at `path`; not always a file.
     open: Box<Opening>,
-    /// Absent for the moment in which it is opened anew after an error of the disk.
+    /// Absent while it cannot be opened anew after an error of the disk.
     database: RwLock<Option<Database>>,
+    /// What it has to have when it is opened anew.
+    known: Known,
 }
 
-type Opening = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
+type Opening = dyn Fn(Occasion) -> Result<Database, StoreError> + Send + Sync;
+
+/// When a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// At the start; one that is not there is made.
+    Start,
+    /// After an error of the disk. What is not there may be on a disk that is not mounted, and an empty one in its place
+    /// would have forgotten what this node has promised.
+    Again,
+}
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -130,7 +154,7 @@ impl Store {
     pub fn open(path: impl Into<PathBuf>) -> Result<Arc<Self>, StoreError> {
         let path = path.into();
         let file = path.clone();
-        Self::opened_by(path, Box::new(move || open_database(&file)))
+        Self::opened_by(path, Box::new(move |when| open_database(&file, when)))
     }
 
     /// Opens the store on another backend than a file. `backend` is asked for one now, and again whenever the one
@@ -144,7 +168,7 @@ impl Store {
     ) -> Result<Arc<Self>, StoreError> {
         let path = name.into();
         let shown = path.clone();
-        let open = move || {
+        let open = move |_| {
             let database = Builder::new().create_with_backend(backend());
             database.map_err(|error| refused(error, &shown))
         };
@@ -152,11 +176,12 @@ impl Store {
     }
 
     fn opened_by(path: PathBuf, open: Box<Opening>) -> Result<Arc<Self>, StoreError> {
-        let database = open()?;
+        let database = open(Occasion::Start)?;
         let store = Self {
             path,
             open,
             database: RwLock::new(Some(database)),
+            known: Known::default(),
         };
         store.write(format::migrate)?;
         Ok(Arc::new(store))
@@ -174,7 +199,7 @@ impl Store {
     /// # Errors
     /// When it is another node's, or cannot be written.
     pub(crate) fn begin_generation(&self, node: &NodeId, now_ms: i64) -> Result<u64, StoreError> {
-        self.write(|transaction, path| {
+        let generation = self.write(|transaction, path| {
             let mut texts = transaction.open_table(META_TEXT)?;
             let owner = texts.get(NODE)?.map(|owner| owner.value().to_owned());
             match owner {
@@ -196,7 +221,9 @@ impl Store {
                 .max(u64::try_from(now_ms).unwrap_or_default());
             numbers.insert(GENERATION, generation)?;
             Ok(generation)
-        })
+        })?;
+        self.known.begin(node, generation);
+        Ok(generation)
     }
 
     /// Makes sure that the next start's generation is above `generation`.
@@ -239,10 +266,16 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn highest_term(&self) -> Result<Term, StoreError> {
-        self.read(|transaction| {
+        // Asked for all the time, also while the disk does not answer.
+        if let Some(term) = self.known.term() {
+            return Ok(term);
+        }
+        let term = self.read(|transaction| {
             let numbers = transaction.open_table(META)?;
             Ok(Term(numbers.get(TERM)?.map_or(0, |term| term.value())))
-        })
+        })?;
+        self.known.has_term(term);
+        Ok(term)
     }
 
     /// Makes `term` the highest ever seen, unless a higher one is; returns the highest.
@@ -254,13 +287,16 @@ impl Store {
         if known >= term {
             return Ok(known);
         }
-        self.write(|transaction, _| {
+        self.known.may_have_term(term);
+        let highest = self.write(|transaction, _| {
             let mut numbers = transaction.open_table(META)?;
             let known = Term(numbers.get(TERM)?.map_or(0, |term| term.value()));
             let highest = known.max(term);
             numbers.insert(TERM, highest.0)?;
             Ok(highest)
-        })
+        })?;
+        self.known.has_term(highest);
+        Ok(highest)
     }
 
     /// See [`Storage::promise`](crate::storage::Storage::promise).
@@ -277,7 +313,8 @@ impl Store {
         if let Some(answer) = known.answer(term, leader) {
             return Ok(answer);
         }
-        self.write(|transaction, _| {
+        self.known.may_have_term(term);
+        let answer = self.write(|transaction, _| {
             let mut numbers = transaction.open_table(META)?;
             let mut texts = transaction.open_table(META_TEXT)?;
             // Somebody else may have promised since.
@@ -288,7 +325,11 @@ impl Store {
             numbers.insert(PROMISED_TERM, term.0)?;
             texts.insert(PROMISED_TO, leader.as_str())?;
             Ok(term)
-        })
+        })?;
+        if answer == term {
+            self.known.has_term(term);
+        }
+        Ok(answer)
     }
 
     fn read<T>(
@@ -311,7 +352,7 @@ impl Store {
     }
 
     /// Runs `body`. After an error of the disk redb refuses everything until the file is opened anew, so that is
-    /// done, once, before giving up.
+    /// done, once, before giving up. What is not the store of before is not taken for it.
     fn attempt<T>(&self, body: impl Fn(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
         let first = {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
@@ -324,11 +365,29 @@ impl Store {
                     .write()
                     .unwrap_or_else(PoisonError::into_inner);
                 drop(database.take());
-                let reopened = database.insert((self.open)()?);
-                body(reopened).map_err(|failure| failure.at(&self.path))
+                let reopened = (self.open)(Occasion::Again)?;
+                self.known.recognise(&reopened, &self.path)?;
+                body(database.insert(reopened)).map_err(|failure| failure.at(&self.path))
             }
             result => result.map_err(|failure| failure.at(&self.path)),
         }
+    }
+}
+
+/// What to do about an error of the disk, to be said after it; empty where the error says enough.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; the disk is mounted read-only, by the kernel if it failed (dmesg says so): mend it or mount it writable, and the agent takes it up again"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room, and the agent takes it up again"
+        }
+        io::ErrorKind::NotFound => {
+            "; mount its disk or put it back, and the agent takes it up again"
+        }
+        io::ErrorKind::PermissionDenied => "; let the agent's user read and write it",
+        _ => "",
     }
 }
 
@@ -364,6 +423,7 @@ impl Failure {
         match error {
             redb::Error::PreviousIo => Self::Poisoned,
             redb::Error::Corrupted(reason) => Self::Damaged(reason),
+            redb::Error::Io(source) => Self::Disk(format!("{source}{}", remedy(&source))),
             other => Self::Disk(other.to_string()),
         }
     }
@@ -394,11 +454,11 @@ impl From<serde_json::Error> for Failure {
 
 /// Opens the file, and reads all of it: each page has a checksum, which redb by itself looks at only after a crash. What
 /// is damaged is refused here rather than believed later.
-fn open_database(path: &Path) -> Result<Database, StoreError> {
+fn open_database(path: &Path, when: Occasion) -> Result<Database, StoreError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(when == Occasion::Start)
         .truncate(false)
         .mode(0o600)
         .open(path);

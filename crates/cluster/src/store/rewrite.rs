@@ -14,7 +14,7 @@ use redb::{
 
 use super::documents::{BODIES, CONFLICTS, LINE};
 use super::members::MEMBERS;
-use super::{Failure, META, META_TEXT, Store, StoreError, open_database};
+use super::{Failure, META, META_TEXT, Occasion, Store, StoreError, open_database};
 
 impl Store {
     /// Writes the store anew. `kill -9` at any moment leaves the file before or after it.
@@ -41,7 +41,7 @@ impl Store {
         let Some(old) = database.as_ref() else {
             return Ok(());
         };
-        let renewed = open_database(&neighbour)?;
+        let renewed = open_database(&neighbour, Occasion::Start)?;
         let copied = copy(old, &renewed).map_err(|failure| failure.at(&self.path));
         let placed = copied.and_then(|()| fs::rename(&neighbour, &self.path).map_err(file_error));
         if let Err(error) = placed {

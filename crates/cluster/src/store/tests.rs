@@ -330,3 +330,74 @@ fn what_is_erased_is_in_no_byte_of_the_file() {
     assert!(store.begin_generation(&node("b"), 5).is_err());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
+
+/// As after an error of the disk.
+fn lose(store: &Store) {
+    drop(store.database.write().unwrap().take());
+}
+
+#[test]
+fn what_is_gone_after_an_error_of_the_disk_is_not_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, aside) = (
+        directory.path().join("state.redb"),
+        directory.path().join("aside"),
+    );
+    let store = Store::open(&path).unwrap();
+    store.begin_generation(&node("a"), 0).unwrap();
+    store.promise(Term(4), &node("b")).unwrap();
+    lose(&store);
+    // Its disk is not mounted.
+    fs::rename(&path, &aside).unwrap();
+    for _ in 0..2 {
+        let refused = store.promise(Term(4), &node("c")).unwrap_err().to_string();
+        assert!(refused.contains("mount its disk"), "{refused}");
+        assert!(!path.exists());
+    }
+    assert_eq!(store.highest_term().unwrap(), Term(4), "leaders lead on");
+    // An empty store is there, as on the disk below; or one of another node.
+    for owner in [None, Some("c")] {
+        let other = Store::open(&path).unwrap();
+        owner.map(|owner| other.begin_generation(&node(owner), 9).unwrap());
+        drop(other);
+        let refused = store.promise(Term(4), &node("c")).unwrap_err();
+        assert!(matches!(&refused, StoreError::Replaced { .. }), "{refused}");
+        fs::remove_file(&path).unwrap();
+    }
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(
+        store.promise(Term(4), &node("c")).unwrap(),
+        Term(5),
+        "what was promised is remembered"
+    );
+}
+
+#[test]
+fn a_copy_from_before_is_not_taken_for_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let copy = |name: &str| {
+        let copy = directory.path().join(name);
+        fs::copy(&path, &copy).unwrap();
+        copy
+    };
+    let store = Store::open(&path).unwrap();
+    store.begin_generation(&node("a"), 0).unwrap();
+    drop(store);
+    let earlier_run = copy("earlier run");
+    let store = Store::open(&path).unwrap();
+    store.begin_generation(&node("a"), 0).unwrap();
+    lose(&store);
+    let earlier = copy("earlier");
+    store.raise_term(Term(2)).unwrap();
+    lose(&store);
+    let now = copy("now");
+    for (other, said) in [(earlier_run, "from before"), (earlier, "its term is 0")] {
+        fs::copy(other, &path).unwrap();
+        let refused = store.line(DocumentKind::Spec).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    fs::copy(now, &path).unwrap();
+    assert_eq!(store.raise_term(Term(3)).unwrap(), Term(3));
+    assert!(store.line(DocumentKind::Spec).unwrap().is_empty());
+}

@@ -24,7 +24,10 @@ pub enum ToolError {
     #[error("this node is a witness, and has no HAProxy to ask")]
     Absent,
     /// The candidate could not be written beside the configuration.
-    #[error("the configuration to check could not be written in {}", dir.display())]
+    #[error(
+        "the configuration to check could not be written in {} (where the disk is full or read-only, make room or mend it)",
+        dir.display()
+    )]
     Write {
         /// The directory.
         dir: PathBuf,
