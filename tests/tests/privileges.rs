@@ -142,3 +142,13 @@ fn two_capabilities_are_enough_to_drop_first_packets() {
     let handovers = serve_and_reload(&fleet);
     assert!(handovers.contains("drop-syn"), "{handovers}");
 }
+
+#[test]
+fn two_capabilities_are_enough_to_have_the_kernel_move_connections() {
+    if !can_make_namespaces() {
+        return;
+    }
+    let fleet = fleet("handover = \"migrate\"");
+    let handovers = serve_and_reload(&fleet);
+    assert!(handovers.contains("migrate"), "{handovers}");
+}

@@ -5,11 +5,8 @@
 //! which can be a minute later; whoever took the setting back would lose it. It belongs to the network namespace, and to
 //! other programs there it makes a difference only where they share ports, and the same one.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
-
-use rustix::fs::{Access, access};
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
@@ -17,7 +14,10 @@ const SETTING: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 pub(crate) fn obstacle() -> Option<String> {
     match fs::read_to_string(SETTING) {
         Ok(value) if value.trim() != "0" => None,
-        Ok(_) => access(Path::new(SETTING), Access::WRITE_OK)
+        // Asked by opening it: access(2) leaves capabilities out, which an agent that is not root has instead.
+        Ok(_) => OpenOptions::new()
+            .write(true)
+            .open(SETTING)
             .err()
             .map(|error| format!("net.ipv4.tcp_migrate_req is 0 and may not be set: {error}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(
