@@ -7,6 +7,7 @@
 //! - [`machine`]: what a test needs of the machine, and what it says when that is missing.
 //! - [`namespace`], [`network`] and [`delay`]: namespaces, the switch between them, cuts, and paths that take time.
 //! - [`fleet`], [`node`], [`agent`], [`process`]: what runs in them, and what can be done to it.
+//! - [`systemd`]: one that really runs, with the agent's unit.
 //! - [`disk`] and [`clock`]: those of one agent, which can fail.
 //! - [`fault`] and [`trial`]: what is broken on purpose, and what has to hold all the same.
 //! - [`authority`] and [`client`]: certificates, and the `hafleet` command as a person runs it.
@@ -68,6 +69,7 @@ pub mod scratch;
 pub mod spec;
 pub mod starve;
 pub mod stranger;
+pub mod systemd;
 pub mod trial;
 
 pub use client::{Client, Finished};
