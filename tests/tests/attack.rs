@@ -296,4 +296,6 @@ fn limits_of_the_agents_file_hold() {
     });
     let refused = refused.expect("thirty calls are more than one a second");
     refused.expect_complaint(&["limits.requests_per_second"]);
+    fleet.node(1).wait_logged("connections are turned away");
+    fleet.node(1).wait_logged("calls are refused");
 }

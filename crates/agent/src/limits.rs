@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ const NODE_FACTOR: NonZeroU32 = const { NonZeroU32::new(20).unwrap() };
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// The longest headers of a call, in bytes.
 const MAX_HEADERS_LEN: u32 = 16 * 1024;
+/// How often a line in the log tells of calls that were refused.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
 /// Above so many callers, those who ask nothing now are forgotten.
 const MAX_CALLERS: usize = 1_000;
 
@@ -77,7 +79,28 @@ struct Shared {
     people: Rates<Identity>,
     nodes: Rates<Identity>,
     sent: Mutex<HashMap<Identity, Arc<AtomicUsize>>>,
-    refused: AtomicU64,
+    refused: Mutex<Refused>,
+}
+
+/// Calls that were refused since the start.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    /// When that was last told, and how many there were then.
+    told: Option<(Instant, u64)>,
+}
+
+impl Refused {
+    /// Counts one more at `now`; gives how many there are and how many of them are new, when it is time to tell.
+    fn one_more(&mut self, now: Instant) -> Option<(u64, u64)> {
+        self.count += 1;
+        let before = match self.told {
+            Some((at, _)) if now.duration_since(at) < TELL_INTERVAL => return None,
+            told => told.map_or(0, |(_, before)| before),
+        };
+        self.told = Some((now, self.count));
+        Some((self.count, self.count - before))
+    }
 }
 
 impl RequestGuard {
@@ -88,7 +111,7 @@ impl RequestGuard {
             nodes: Rates::new(people.saturating_mul(NODE_FACTOR)),
             limits,
             sent: Mutex::default(),
-            refused: AtomicU64::default(),
+            refused: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -121,11 +144,13 @@ impl Shared {
         Arc::clone(sent.entry(caller.clone()).or_default())
     }
 
-    /// A line in the log for powers of two only, since somebody may cause many.
+    /// A line in the log now and then, since somebody may cause many.
     fn count(&self, caller: &Identity, reason: &str) {
-        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_power_of_two() {
-            tracing::warn!(%caller, reason, count, "calls are refused");
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = refused.one_more(Instant::now());
+        drop(refused);
+        if let Some((count, since_last)) = told {
+            tracing::warn!(%caller, reason, count, since_last, "calls are refused");
         }
     }
 }

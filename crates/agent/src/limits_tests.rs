@@ -133,3 +133,13 @@ async fn nobody_is_served_who_is_not_known() {
     let status = answer.headers().get("grpc-status").unwrap();
     assert_eq!(status, &(Code::Unauthenticated as i32).to_string());
 }
+
+#[test]
+fn refused_calls_are_told_once_in_ten_seconds_and_all_are_counted() {
+    let (mut refused, start) = (Refused::default(), Instant::now());
+    let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
+    let told: Vec<_> = (0..250)
+        .filter_map(|tenths| refused.one_more(at(tenths)))
+        .collect();
+    assert_eq!(told, [(1, 1), (101, 100), (201, 100)]);
+}
