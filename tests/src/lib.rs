@@ -22,6 +22,7 @@
 //! - [`aws`]: EC2, Auto Scaling and STS of moto, and faults of the wire before it.
 //! - [`published`]: a fleet whose names are in Route53, and what befalls both.
 //! - [`demo`]: the demo as a user starts it.
+//! - [`wire`]: what somebody hears who listens.
 //! - [`flood`]: bad connections by the thousands.
 //! - [`stranger`]: peers that say what no agent would. [`hearsay`]: what they say of others.
 //!   [`protobuf`]: how that is put.
@@ -71,6 +72,7 @@ pub mod starve;
 pub mod stranger;
 pub mod systemd;
 pub mod trial;
+pub mod wire;
 
 pub use client::{Client, Finished};
 pub use deadline::{lasting, wait_for, wait_until, while_it_lasts};

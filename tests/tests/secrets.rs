@@ -14,7 +14,9 @@ use hafleet_model::Digest;
 use hafleet_tests::certificate::{Certificate, shown};
 use hafleet_tests::fleet::PATIENCE;
 use hafleet_tests::protobuf::{field, varying};
+use hafleet_tests::spec::MARKER;
 use hafleet_tests::stranger::Stranger;
+use hafleet_tests::wire::Wire;
 use hafleet_tests::{Fleet, can_make_namespaces, wait_for, wait_until};
 
 const TLS_PORT: u16 = 8443;
@@ -153,6 +155,11 @@ fn a_key_is_served_by_every_node_and_found_nowhere() {
         return;
     }
     let fleet = prepare(3);
+    let wires: Vec<_> = fleet
+        .numbers()
+        .into_iter()
+        .map(|number| Wire::tap(fleet.node(number).namespace()))
+        .collect();
     fleet.node(1).start_agent();
     fleet.node(2).start_agent();
     fleet.leader_among(&[1, 2]);
@@ -168,6 +175,18 @@ fn a_key_is_served_by_every_node_and_found_nowhere() {
         wait_shown(&fleet, number, "one.example.com");
     }
     assert_only_in_memory(&fleet, &mark);
+    // Whoever listens hears the answers to clients, and nothing of the key, nor what agents tell each other.
+    fleet.wait_served("first");
+    for (number, wire) in fleet.numbers().into_iter().zip(&wires) {
+        assert!(wire.has(MARKER), "nothing is heard at node {number}");
+        for secret in [mark.as_str(), "hafleet.v1.Peer", "data_plane", "www.pem"] {
+            assert!(
+                !wire.has(secret),
+                "{secret} is on the wire of node {number}"
+            );
+        }
+    }
+    drop(wires);
     let core = fleet.node(1).agent_process().pid;
     let limits = fs::read_to_string(format!("/proc/{core}/limits")).expect("limits");
     let line = limits.lines().find(|line| line.contains("core file size"));
