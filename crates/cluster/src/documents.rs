@@ -433,7 +433,6 @@ impl Documents {
         }
     }
 
-    /// A change that changes nothing yet. Of what is observed no conflicts are kept.
     /// Why documents cannot be written down, as far as is known: none once one was, or when nothing was tried for a while.
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -443,6 +442,7 @@ impl Documents {
         recent.map(|(_, reason)| reason.clone())
     }
 
+    /// A change that changes nothing yet. Of what is observed no conflicts are kept.
     fn change(&self, kind: DocumentKind) -> Change {
         let conflict_limit = match kind.is_observed() {
             true => 0,
