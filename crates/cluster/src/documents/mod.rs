@@ -3,9 +3,11 @@
 //! Whatever brings a revision here, a leader's push or an own repair, goes through [`Documents::adopt`], and only the
 //! own writes of a leader through [`Documents::append`]. Calls block for the time of a sync.
 
+mod shelf;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 use tokio::sync::{Notify, watch};
@@ -13,13 +15,12 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::line::{Adoption, AncestryError, Judgement, Line, check_ancestry};
 use crate::storage::Storage;
-use crate::store::{Change, Conflict, ConflictReason, LineRecord, StoreError};
+use crate::store::{Change, Conflict, ConflictReason, StoreError};
+use shelf::{Lost, Shelf, read_document};
+use trouble::Trouble;
 
 /// How many revisions are kept of what is observed: enough to look back, of bodies that may be large and change often.
 const OBSERVED_HISTORY_LIMIT: usize = 50;
-
-/// How long a failure to write is taken to last when nothing was tried since: longer than any pause of the repair.
-const TROUBLE_LASTS: Duration = Duration::from_secs(60);
 
 /// What became of a revision that came from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,37 +70,7 @@ pub struct Documents {
     shelves: [Shelf; DocumentKind::ALL.len()],
     /// Told whenever a newest revision changes.
     changed: Arc<Notify>,
-    /// When a document could last not be written down, and why; none since one was.
-    trouble: Mutex<Option<(Instant, String)>>,
-}
-
-#[derive(Debug)]
-struct Shelf {
-    kind: DocumentKind,
-    line: Mutex<Line>,
-    newest: watch::Sender<Option<Arc<Document>>>,
-    lost: watch::Sender<Lost>,
-}
-
-/// The revisions that lost, lowest first, and a digest over which they are.
-#[derive(Debug, Clone)]
-struct Lost {
-    conflicts: Arc<[Conflict]>,
-    digest: Option<Digest>,
-}
-
-impl Lost {
-    fn of(conflicts: Vec<Conflict>) -> Self {
-        let stamps: Vec<_> = conflicts
-            .iter()
-            .map(|conflict| conflict.header.stamp.to_string())
-            .collect();
-        let digest = (!stamps.is_empty()).then(|| Digest::of(stamps.join("\n").as_bytes()));
-        Self {
-            conflicts: conflicts.into(),
-            digest,
-        }
-    }
+    trouble: Trouble,
 }
 
 /// What became of a revision that a peer keeps as a conflict.
@@ -122,7 +93,7 @@ impl Documents {
         changed: Arc<Notify>,
     ) -> Result<Self, StoreError> {
         let [spec, endpoints, overrides, secrets] =
-            DocumentKind::ALL.map(|kind| load_shelf(&*store, kind));
+            DocumentKind::ALL.map(|kind| Shelf::load(&*store, kind));
         let shelves = [spec?, endpoints?, overrides?, secrets?];
         Ok(Self {
             store,
@@ -131,7 +102,7 @@ impl Documents {
             promise: Mutex::default(),
             shelves,
             changed,
-            trouble: Mutex::default(),
+            trouble: Trouble::default(),
         })
     }
 
@@ -435,11 +406,7 @@ impl Documents {
 
     /// Why documents cannot be written down, as far as is known: none once one was, or when nothing was tried for a while.
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = trouble
-            .as_ref()
-            .filter(|(at, _)| self.clock.now().saturating_duration_since(*at) < TROUBLE_LASTS);
-        recent.map(|(_, reason)| reason.clone())
+        self.trouble.recent(self.clock.now())
     }
 
     /// A change that changes nothing yet. Of what is observed no conflicts are kept.
@@ -458,9 +425,7 @@ impl Documents {
     /// Writes `change` down, and shows what it made of the conflicts.
     fn commit(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
         let written = self.store.change(kind, change);
-        let trouble = written.as_ref().err();
-        let trouble = trouble.map(|error| (self.clock.now(), error.to_string()));
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.trouble.note(&written, self.clock.now());
         written?;
         let shelf = self.shelf(kind);
         let adds = !change.lost.is_empty() || change.conflict.is_some();
@@ -519,33 +484,6 @@ impl Documents {
     }
 }
 
-fn load_shelf(store: &dyn Storage, kind: DocumentKind) -> Result<Shelf, StoreError> {
-    let records = store.line(kind)?;
-    let newest = records.last().and_then(|record| record.header.clone());
-    let newest = newest.map_or(Ok(None), |header| read_document(store, header))?;
-    let stamps = records
-        .iter()
-        .map(|LineRecord { stamp, .. }| *stamp)
-        .collect();
-    Ok(Shelf {
-        kind,
-        line: Mutex::new(Line::new(stamps)),
-        newest: watch::Sender::new(newest.map(Arc::new)),
-        lost: watch::Sender::new(Lost::of(store.conflicts(kind)?)),
-    })
-}
-
-fn read_document(store: &dyn Storage, header: Header) -> Result<Option<Document>, StoreError> {
-    let Some(body) = store.body(header.kind, header.stamp)? else {
-        return Ok(None);
-    };
-    let document = Document::new(header, body);
-    document.map(Some).map_err(|error| StoreError::Damaged {
-        path: store.name().into(),
-        reason: error.to_string(),
-    })
-}
-
 /// `stamp` is not in the line, another body bears its revision there.
 fn alarm(kind: DocumentKind, stamp: Stamp) {
     if kind.is_observed() {
@@ -570,5 +508,4 @@ fn check_parent(header: &Header, ancestry: &[Stamp]) -> Result<(), AdoptError> {
 }
 
 #[cfg(test)]
-#[path = "documents_tests.rs"]
 mod tests;
