@@ -6,20 +6,20 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng, RngExt as _};
 
 use super::{
-    Damage, DamagedStore, Delay, Fault, FewDescriptors, Flapping, FullDisk, KilledAgents,
-    KilledHaproxy, Loss, OneWay, Partition, ReadOnlyDisk, RestartedAgents, StoppedAgent,
-    StoppedHaproxy, Twin, Way, WrongClock,
+    BrokenDisk, Damage, DamagedStore, Delay, Fault, FewDescriptors, Flapping, FullDisk,
+    KilledAgents, KilledHaproxy, Loss, OneWay, Partition, ReadOnlyDisk, RestartedAgents,
+    StoppedAgent, StoppedHaproxy, Twin, Way, WrongClock,
 };
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
-/// How many faults there are to choose from.
+/// How many faults there are to choose from, and one more where disks can break down.
 const FAULTS: u32 = 17;
 
-/// A fault of a fleet with the nodes 1 to `nodes` and breakable machines.
-pub fn random(random: &mut impl Rng, nodes: usize) -> Box<dyn Fault> {
+/// A fault of a fleet with the nodes 1 to `nodes` and breakable machines, maybe with breakable disks.
+pub fn random(random: &mut impl Rng, nodes: usize, has_breakable_disks: bool) -> Box<dyn Fault> {
     let node = random.random_range(1..=nodes);
-    match random.random_range(0..FAULTS) {
+    match random.random_range(0..FAULTS + u32::from(has_breakable_disks)) {
         0 => Box::new(Partition::of(&[node])),
         1 => Box::new(Partition::of(&[node]).forced()),
         2 => Box::new(OneWay::of(node, Way::In)),
@@ -39,6 +39,10 @@ pub fn random(random: &mut impl Rng, nodes: usize) -> Box<dyn Fault> {
         13 => Box::new(DamagedStore::of(node, damage(random))),
         14 => Box::new(FewDescriptors::of(node)),
         15 => Box::new(wrong_clock(random, node)),
+        FAULTS => match random.random() {
+            true => Box::new(BrokenDisk::of(node)),
+            false => Box::new(BrokenDisk::of(node).with_restart()),
+        },
         _ => match random.random_range(0..3) {
             0 => Box::new(RestartedAgents::with_seeds()),
             1 => Box::new(RestartedAgents::without_seeds()),

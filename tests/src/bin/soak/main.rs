@@ -20,7 +20,7 @@ use clap::Parser;
 use hafleet_model::spec::TimeSpan;
 use hafleet_tests::load::Outcome;
 use hafleet_tests::trial::Verdict;
-use hafleet_tests::{Fleet, Trial, fault};
+use hafleet_tests::{Fleet, Trial, disk, fault};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -93,10 +93,15 @@ fn main() -> ExitCode {
         StdRng::seed_from_u64(seed),
         Tally::default(),
     );
-    let fleet = Fleet::builder().nodes(arguments.nodes).breakable_machines();
+    let mut fleet = Fleet::builder().nodes(arguments.nodes).breakable_machines();
+    let has_breakable_disks = disk::can_mount_files();
+    if has_breakable_disks {
+        fleet = fleet.breakable_disks();
+    }
     let trial = Trial::of(fleet.start());
     while begun.elapsed() < arguments.length.duration() {
-        let mut fault = fault::random(&mut random, usize::from(arguments.nodes));
+        let nodes = usize::from(arguments.nodes);
+        let mut fault = fault::random(&mut random, nodes, has_breakable_disks);
         println!("{:>6.0?} s  {fault} …", begun.elapsed().as_secs());
         let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| trial.suffer(&mut *fault))) else {
             // What it says is on standard error.
