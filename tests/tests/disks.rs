@@ -21,6 +21,36 @@ fn a_disk_that_breaks_down_costs_neither_traffic_nor_writes() {
     ]);
 }
 
+/// Somebody leads on, since what a leader does for DNS and discovery needs no disk, and all serve.
+#[test]
+fn when_all_disks_break_down_at_once_somebody_leads_and_nothing_is_lost() {
+    if !can_make_namespaces() || !disk::can_mount_files() {
+        return;
+    }
+    let trial = Trial::of(Fleet::builder().breakable_disks().start());
+    let fleet = trial.fleet();
+    let data = |number: usize| fleet.node(number).settings().data();
+    let verdict = trial.judge("all disks break down", [], || {
+        fleet
+            .numbers()
+            .into_iter()
+            .for_each(|number| disk::break_down(&data(number)));
+        for number in fleet.numbers() {
+            let drain = ["node", "drain", "n1", "-m", "a test", "--output", "json"];
+            let refused = fleet.client_of(number).run(&drain);
+            assert_ne!(refused.code, Some(0), "{refused}");
+            fleet.node(number).wait_logged("Read-only file system");
+        }
+        fleet.leader();
+        fleet
+            .numbers()
+            .into_iter()
+            .for_each(|number| disk::repair(&data(number)));
+    });
+    eprintln!("{verdict}");
+    verdict.assert_kept();
+}
+
 /// Nobody else could lead, so it does; and it takes no write that it could not keep.
 #[test]
 fn who_is_alone_with_a_broken_disk_serves_refuses_writes_and_goes_on_when_it_is_mended() {
