@@ -21,11 +21,13 @@ mod packet;
 pub mod plan;
 mod publication;
 pub mod rng;
+mod search;
 mod shrink;
 mod witness;
 mod world;
 mod zone;
 
+pub use search::{Found, search};
 pub use shrink::shrink;
 pub use witness::Violation;
 pub use world::{Report, run};

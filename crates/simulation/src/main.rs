@@ -2,17 +2,17 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum as _};
 use hafleet_simulation::flaw::Flaw;
 use hafleet_simulation::mutations::noticed;
 use hafleet_simulation::plan::Plan;
-use hafleet_simulation::{Violation, explain, run};
+use hafleet_simulation::{Found, Violation, explain, run, search};
 
 /// Simulate fleets under faults, and check that no invariant is ever broken.
 #[derive(Parser)]
@@ -55,17 +55,6 @@ impl Arguments {
     }
 }
 
-#[derive(Default)]
-struct Sum {
-    next: AtomicU64,
-    passed: AtomicU64,
-    events: AtomicU64,
-    acknowledged: AtomicU64,
-    committed: AtomicU64,
-    is_over: AtomicBool,
-    failed: Mutex<Option<Plan>>,
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
@@ -86,19 +75,15 @@ fn main() -> anyhow::Result<ExitCode> {
         return break_each_rule(&arguments, &mut out);
     }
     let begun = Instant::now();
-    let sum = Sum::default();
-    let threads = arguments.threads()?;
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| work(&arguments, &sum)))
-            .collect();
-        while workers.iter().any(|worker| !worker.is_finished()) {
-            progress(&arguments, &sum, begun);
-            thread::park_timeout(Duration::from_millis(500));
-        }
-    });
-    let passed = sum.passed.load(Ordering::Relaxed);
-    let failed = sum.failed.into_inner().unwrap_or_default();
+    let plan = |index| arguments.plan(arguments.from.wrapping_add(index));
+    let told = |passed| progress(&arguments, passed, begun);
+    let Found {
+        passed,
+        events,
+        acknowledged,
+        committed,
+        failed,
+    } = search(arguments.seeds, arguments.threads()?, plan, told);
     if let Some(plan) = &failed
         && let Some(violation) = run(plan, false).violation
     {
@@ -107,12 +92,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let rate = passed as f64 / begun.elapsed().as_secs_f64().max(0.001);
     writeln!(
         out,
-        "{passed} seeds from {} passed, {} failed: {} events, {} writes acknowledged, {} of them committed; {:.1} s, {rate:.0} seeds/s",
+        "{passed} seeds from {} passed, {} failed: {events} events, {acknowledged} writes acknowledged, {committed} of them committed; {:.1} s, {rate:.0} seeds/s",
         arguments.from,
         u32::from(failed.is_some()),
-        sum.events.load(Ordering::Relaxed),
-        sum.acknowledged.load(Ordering::Relaxed),
-        sum.committed.load(Ordering::Relaxed),
         begun.elapsed().as_secs_f64(),
     )?;
     Ok(match failed {
@@ -177,40 +159,11 @@ fn name(flaw: Flaw) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn work(arguments: &Arguments, sum: &Sum) {
-    while !sum.is_over.load(Ordering::Relaxed) {
-        let index = sum.next.fetch_add(1, Ordering::Relaxed);
-        if index >= arguments.seeds {
-            return;
-        }
-        let plan = arguments.plan(arguments.from.wrapping_add(index));
-        let report = run(&plan, false);
-        let (acknowledged, committed) = report.acknowledged;
-        sum.events.fetch_add(report.events, Ordering::Relaxed);
-        sum.acknowledged
-            .fetch_add(acknowledged as u64, Ordering::Relaxed);
-        sum.committed.fetch_add(committed as u64, Ordering::Relaxed);
-        if report.violation.is_none() {
-            sum.passed.fetch_add(1, Ordering::Relaxed);
-            continue;
-        }
-        sum.is_over.store(true, Ordering::Relaxed);
-        if let Ok(mut failed) = sum.failed.lock() {
-            // The lowest of those that fail at once.
-            let is_lower = failed.as_ref().is_none_or(|other| plan.seed < other.seed);
-            if is_lower {
-                *failed = Some(plan);
-            }
-        }
-    }
-}
-
-fn progress(arguments: &Arguments, sum: &Sum, begun: Instant) {
+fn progress(arguments: &Arguments, passed: u64, begun: Instant) {
     let mut err = std::io::stderr().lock();
     if !err.is_terminal() {
         return;
     }
-    let passed = sum.passed.load(Ordering::Relaxed);
     let seconds = begun.elapsed().as_secs();
     // What cannot be shown is not worth ending for.
     let _ = write!(err, "\r{passed} of {} seeds, {seconds} s ", arguments.seeds);

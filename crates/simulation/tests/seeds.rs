@@ -1,11 +1,9 @@
 //! Some thousands of seeds, and those that once broke an invariant.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use hafleet_simulation::plan::Plan;
-use hafleet_simulation::{explain, run};
+use hafleet_simulation::{explain, run, search};
 
 /// So many seeds in each run of the tests; `make simulate` runs as many as wanted.
 const SEEDS: u64 = 2_000;
@@ -39,27 +37,12 @@ fn check(seed: u64) -> Option<String> {
 
 #[test]
 fn no_invariant_is_broken_whatever_befalls_a_fleet() {
-    let next = AtomicU64::new(0);
-    let failed = Mutex::new(None);
     let threads = thread::available_parallelism().unwrap().get();
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while failed.lock().unwrap().is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= SEEDS {
-                        return;
-                    }
-                    if let Some(explanation) = check(seed) {
-                        *failed.lock().unwrap() = Some(explanation);
-                    }
-                }
-            });
-        }
-    });
-    if let Some(explanation) = failed.into_inner().unwrap() {
-        panic!("{explanation}");
+    let found = search(SEEDS, threads, Plan::of, |_| {});
+    if let Some(plan) = found.failed {
+        panic!("{}", check(plan.seed).unwrap_or_default());
     }
+    assert_eq!(found.passed, SEEDS);
 }
 
 #[test]

@@ -5,11 +5,15 @@ mod alarms;
 mod flood;
 mod memory;
 mod real;
+mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::figure::{Figure, told};
 use memory::{Limits, Rounds};
+
+/// How many seeds have to pass.
+const SEEDS: u32 = 100_000;
 
 /// Measures the parts that have `part` in their name; `rounds` gives how often something is done, by how often it is done in
 /// full, and `alarms_s` for how many seconds fleets under hardship are watched.
@@ -34,6 +38,9 @@ pub(crate) fn measure(rounds: impl Fn(u32) -> u32, alarms_s: u32, part: &str) ->
         })
     };
     [
+        tried("simulated seeds", &|figures| {
+            figures.extend(told(seeds::measure(rounds(SEEDS))));
+        }),
         in_memory(3, of(60, 4, 10), Some(limits(0.3))),
         in_memory(10, of(30, 2, 10), None),
         in_memory(50, of(30, 4, 15), Some(limits(1.0))),
