@@ -27,6 +27,10 @@ const KEPT: &[(u64, &str)] = &[
         7607,
         "two leaders of one term, cut from each other, observed different endpoints; each node kept what it had of the two",
     ),
+    (
+        47167,
+        "a write that a full disk had refused had come down all the same, and the next one took its place",
+    ),
 ];
 
 fn check(seed: u64) -> Option<String> {

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use hafleet_cluster::machines::{Change, KnownMember, Storage, blank_report};
-use hafleet_cluster::{ConflictReason, Store};
+use hafleet_cluster::machines::{Change, Clock, Documents, KnownMember, Storage, blank_report};
+use hafleet_cluster::{ConflictReason, Store, StoreError};
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
 use hafleet_simulation::disk::{Blocks, MemoryStorage, Opened, Trouble};
 use hafleet_simulation::rng::Rng;
@@ -203,4 +203,36 @@ fn the_real_store_survives_a_loss_of_power_at_each_of_its_syncs() {
             "seed {seed}: {found} after {durable}"
         );
     }
+}
+
+/// Writes the successor of the newest.
+fn append(documents: &Documents, body: &str) -> Result<Stamp, StoreError> {
+    let written = documents.append(KIND, |newest| {
+        let sequence = newest.map_or(0, |newest| newest.revision.sequence) + 1;
+        Ok::<_, StoreError>(document(1, sequence, body))
+    });
+    written.map(|document| document.stamp())
+}
+
+#[test]
+fn what_a_failed_write_has_left_on_the_disk_is_not_written_over() {
+    let disk = Arc::new(MemoryStorage::default());
+    let clock = Clock::of_machine();
+    let documents = Documents::load(Arc::clone(&disk) as _, clock, 10, Arc::default()).unwrap();
+    append(&documents, "one").unwrap();
+    disk.set_trouble(Trouble {
+        power_fails_in: Some(1),
+        is_last_kept: true,
+        is_full: false,
+    });
+    append(&documents, "two").unwrap_err();
+    disk.revive();
+    assert_eq!(append(&documents, "three").unwrap().revision.sequence, 3);
+    let history = documents.history(KIND).unwrap();
+    let bodies: Vec<_> = history
+        .iter()
+        .map(|header| documents.stamped(KIND, header.stamp).unwrap().unwrap())
+        .map(|document| document.body().to_owned())
+        .collect();
+    assert_eq!(bodies, ["three", "two", "one"]);
 }

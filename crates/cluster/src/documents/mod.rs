@@ -7,6 +7,7 @@ mod shelf;
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hafleet_model::{Digest, Document, DocumentKind, Header, NodeId, Revision, Stamp, Term};
@@ -196,7 +197,7 @@ impl Documents {
     /// Takes in a revision that a peer keeps as a conflict, so that all nodes list it and can bring it back.
     pub fn gather(&self, document: Document) -> Result<Gathered, StoreError> {
         let (kind, stamp) = (document.kind(), document.stamp());
-        let line = self.line(kind);
+        let line = self.line_to_change(kind)?;
         if kind.is_observed() || line.contains(stamp) || self.is_conflict(kind, stamp) {
             return Ok(Gathered::Known);
         }
@@ -223,7 +224,7 @@ impl Documents {
         is_to_go: fn(&str) -> bool,
     ) -> Result<usize, StoreError> {
         // No revision comes or goes meanwhile.
-        let line = self.line(kind);
+        let line = self.line_to_change(kind)?;
         let Some(newest) = line.head() else {
             return Ok(0);
         };
@@ -269,7 +270,7 @@ impl Documents {
         kind: DocumentKind,
         make: impl FnOnce(Option<Stamp>) -> Result<Document, E>,
     ) -> Result<Arc<Document>, E> {
-        let mut line = self.line(kind);
+        let mut line = self.line_to_change(kind)?;
         let document = make(line.head())?;
         let mut next = line.clone();
         next.adopt(document.stamp(), &Adoption::default());
@@ -295,7 +296,7 @@ impl Documents {
         let (kind, stamp) = (document.kind(), document.stamp());
         check_ancestry(stamp, ancestry)?;
         check_parent(document.header(), ancestry)?;
-        let mut line = self.line(kind);
+        let mut line = self.line_to_change(kind)?;
         let judged = if is_final {
             line.judge_finally(stamp, ancestry)
         } else {
@@ -426,8 +427,11 @@ impl Documents {
     fn commit(&self, kind: DocumentKind, change: &Change) -> Result<(), StoreError> {
         let written = self.store.change(kind, change);
         self.trouble.note(&written, self.clock.now());
-        written?;
         let shelf = self.shelf(kind);
+        if written.is_err() {
+            shelf.is_doubtful.store(true, Ordering::Relaxed);
+        }
+        written?;
         let adds = !change.lost.is_empty() || change.conflict.is_some();
         if !adds && shelf.lost.borrow().conflicts.is_empty() {
             return Ok(());
@@ -471,6 +475,25 @@ impl Documents {
         debug_assert_eq!(shelf.kind, kind);
         // A line is replaced whole after the store has it, so one left by a panic is still true.
         shelf.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The line, to be changed. A change that failed as far as was known may have come down all the same: then what the disk
+    /// has is the truth, as it will be after a restart.
+    fn line_to_change(&self, kind: DocumentKind) -> Result<MutexGuard<'_, Line>, StoreError> {
+        let mut line = self.line(kind);
+        let shelf = self.shelf(kind);
+        if shelf.is_doubtful.load(Ordering::Relaxed) {
+            let found = Shelf::load(&*self.store, kind)?;
+            *line = found
+                .line
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner);
+            shelf.newest.send_replace(found.newest.borrow().clone());
+            shelf.lost.send_replace(found.lost.borrow().clone());
+            shelf.is_doubtful.store(false, Ordering::Relaxed);
+            self.changed.notify_one();
+        }
+        Ok(line)
     }
 
     /// The highest term ever seen.

@@ -1,5 +1,6 @@
 //! One kind of document in memory, as the store has it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use hafleet_model::{Digest, Document, DocumentKind, Header};
@@ -16,6 +17,8 @@ pub(super) struct Shelf {
     pub(super) line: Mutex<Line>,
     pub(super) newest: watch::Sender<Option<Arc<Document>>>,
     pub(super) lost: watch::Sender<Lost>,
+    /// Whether a change failed since it was read, so that the disk may have another line.
+    pub(super) is_doubtful: AtomicBool,
 }
 
 impl Shelf {
@@ -33,6 +36,7 @@ impl Shelf {
             line: Mutex::new(Line::new(stamps)),
             newest: watch::Sender::new(newest.map(Arc::new)),
             lost: watch::Sender::new(Lost::of(store.conflicts(kind)?)),
+            is_doubtful: AtomicBool::new(false),
         })
     }
 }
